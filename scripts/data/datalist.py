@@ -1,0 +1,221 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""The datalist: a JSON file that names the cases of each section with the images that each of them has."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .case_error import CaseError
+
+logger = logging.getLogger(__name__)
+
+
+def read_section(datalist_file: str | os.PathLike, section: str, modalities: Sequence[str] | None = None) -> list[dict]:
+    """Read and check the cases of one section. Whether the files exist is found out when they are loaded.
+
+    An entry is ``{"case": name, "images": {"flair": path, ...}, "label": path, "label_convention": "brats2021"}``,
+    where a modality that was not acquired is not listed, or, with all modalities stacked in one 4-D image,
+    ``{"case": name, "image": path, "channels": ["flair", "t1", "t1ce", None], ...}``, where ``None`` is a channel that
+    is not to be used. A label is optional, further keys are kept.
+
+    Args:
+        datalist_file: path of the JSON file; paths in it are relative to its own folder, or absolute.
+        section: e.g. ``training``.
+        modalities: names that the network is configured for; images of others are left out, with a warning.
+
+    Returns:
+        Entries in the order of the file, with absolute paths.
+
+    Raises:
+        ValueError: if the file is not a datalist, has no such section, names a case twice, or if its modalities and
+            the configured ones are spelt differently.
+        CaseError: if an entry is not understood, names an unknown modality or has none.
+    """
+    content = _load(datalist_file)
+    if not isinstance(content.get(section), list):
+        sections = [name for name, value in content.items() if isinstance(value, list) and name != "modalities"]
+        raise ValueError(f"datalist `{datalist_file}` has no section `{section}`; its sections are {sections}.")
+    listed = content.get("modalities", modalities)
+    _compare_names(datalist_file, listed, modalities)
+    folder = os.path.realpath(os.path.dirname(os.path.abspath(datalist_file)))
+    entries = [
+        _with_paths(entry, lambda path: os.path.normpath(os.path.join(folder, path)))
+        for entry in _checked(content[section], listed, f"section `{section}` of `{datalist_file}`")
+    ]
+    return [_only(entry, modalities) for entry in entries]
+
+
+def write_datalist(
+    path: str | os.PathLike, sections: Mapping[str, Sequence[dict]], modalities: Sequence[str], **extra: object
+) -> None:
+    """Write a datalist in one go, a reader never sees half of it; paths become relative to its folder.
+
+    Args:
+        path: of the JSON file; its folder is made if need be.
+        sections: name to entries (see :func:`read_section`), with absolute paths or paths from the current directory.
+        modalities: the names in use, in the order wanted.
+        extra: further content of the file, e.g. how it was made.
+
+    Raises:
+        ValueError: if ``extra`` and ``sections`` share a name, or a section names a case twice.
+        CaseError: if an entry is not understood, names an unknown modality or has none.
+    """
+    path = Path(path)
+    clash = sorted({"modalities", *extra} & set(sections))
+    if clash:
+        raise ValueError(f"datalist `{path}` would have {clash} both as a section and as a property.")
+    folder = os.path.realpath(path.parent)
+    content = {"modalities": list(modalities), **extra}
+    for name, entries in sections.items():
+        checked = _checked(entries, modalities, f"section `{name}`")
+        content[name] = [_with_paths(entry, lambda file: _relative(file, folder)) for entry in checked]
+    os.makedirs(folder, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2, ensure_ascii=False)
+            file.write("\n")
+        os.chmod(temporary, 0o644)  # the temporary file is readable by its owner only
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def availability(entries: Sequence[dict], modalities: Sequence[str]) -> np.ndarray:
+    """Say which case lists which modality: ``(N, M)`` bool. Nothing is read, so a stacked channel of zeros counts."""
+    rows = [[name in acquired for name in modalities] for acquired in map(listed_modalities, entries)]
+    return np.array(rows, dtype=bool).reshape(len(entries), len(modalities))
+
+
+def listed_modalities(entry: dict) -> list[str]:
+    """Names of the modalities that an entry lists, in its order."""
+    return [name for name in entry.get("images", entry.get("channels", ())) if name is not None]
+
+
+def keep_modalities(entry: dict, kept: Sequence[str]) -> dict:
+    """Copy an entry without the images, or without the use of the channels, that are not in ``kept``."""
+    if "images" in entry:
+        return {**entry, "images": {name: path for name, path in entry["images"].items() if name in kept}}
+    return {**entry, "channels": [name if name in kept else None for name in entry["channels"]]}
+
+
+def simulate_missing(
+    entries: Sequence[dict], available: np.ndarray, modalities: Sequence[str]
+) -> tuple[list[dict], list[str]]:
+    """Take modalities away from cases; what a case did not have stays missing.
+
+    Args:
+        entries: of one section, in the order of the rows of ``available``.
+        available: ``(N, M)`` bool, ``True`` where the case may keep the modality.
+        modalities: ``(M,)`` names of the columns; a modality that is not among them is kept.
+
+    Returns:
+        The new entries, and the names of the cases that would be left with nothing: these keep all that they have.
+    """
+    result, untouched = [], []
+    for entry, row in zip(entries, available, strict=True):
+        removed = {name for name, present in zip(modalities, row, strict=True) if not present}
+        kept = [name for name in listed_modalities(entry) if name not in removed]
+        if not kept:
+            untouched.append(entry["case"])
+        result.append(keep_modalities(entry, kept) if kept else entry)
+    return result, untouched
+
+
+def _load(datalist_file: str | os.PathLike) -> dict:
+    try:
+        content = json.loads(Path(datalist_file).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(
+            f"datalist `{datalist_file}` does not exist; `python -m scripts.tools.make_datalist` writes one from a folder."
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"datalist `{datalist_file}` cannot be read as JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"datalist `{datalist_file}` holds a {type(content).__name__}; expected sections by name.")
+    return content
+
+
+def _compare_names(file: str | os.PathLike, listed: Sequence[str] | None, modalities: Sequence[str] | None) -> None:
+    unused = [name for name in listed or () if modalities is not None and name not in modalities]
+    if unused and not set(modalities) <= set(listed):
+        raise ValueError(
+            f"datalist `{file}` names the modalities {list(listed)} but the configuration {list(modalities)}; "
+            "expected the same names. See `modalities` in both."
+        )
+    if unused:
+        logger.warning("datalist `%s`: modalities %s are not configured and not read", file, unused)
+
+
+def _checked(entries: Sequence[dict], modalities: Sequence[str] | None, where: str) -> list[dict]:
+    """Check every entry of a section, and that no case comes twice."""
+    seen: set[str] = set()
+    for number, entry in enumerate(entries):
+        case = entry.get("case") if isinstance(entry, dict) else None
+        if not isinstance(case, str) or not case:
+            raise ValueError(f"entry {number} of {where} has no `case`: {entry!r}.")
+        if case in seen:
+            raise ValueError(f"case `{case}` comes twice in {where}; expected every name once.")
+        seen.add(case)
+        _check_entry(case, entry, modalities, where)
+    return list(entries)
+
+
+def _check_entry(case: str, entry: dict, modalities: Sequence[str] | None, where: str) -> None:
+    images, channels = entry.get("images"), entry.get("channels")
+    if isinstance(images, dict) == isinstance(channels, list) or ("image" in entry) != isinstance(channels, list):
+        raise CaseError(
+            case,
+            f"the entry in {where} has the keys {list(entry)}; expected either `images` by modality, or one `image` and its `channels`",
+        )
+    names = listed_modalities(entry)
+    unknown = [name for name in names if modalities is not None and name not in modalities]
+    if unknown:
+        raise CaseError(case, f"{where} lists the unknown modalities {unknown}; expected any of {list(modalities)}")
+    if not names:
+        raise CaseError(case, f"{where} lists no modality; expected at least one image")
+    if len(set(names)) < len(names):
+        raise CaseError(case, f"{where} lists the channels {channels}; expected every modality once")
+    paths = [*(images or {}).values(), *(entry[key] for key in ("image", "label") if key in entry)]
+    wrong = [path for path in paths if not isinstance(path, str) or not path]
+    if wrong:
+        raise CaseError(case, f"{where} has {wrong[0]!r} in place of a path; expected no entry for what is absent")
+    if "label" in entry and not isinstance(entry.get("label_convention"), str):
+        raise CaseError(
+            case, f"{where} has a label but no `label_convention` that says what its values mean", entry["label"]
+        )
+
+
+def _only(entry: dict, modalities: Sequence[str] | None) -> dict:
+    """Leave out the images of modalities that are not configured."""
+    if modalities is None:
+        return entry
+    result = keep_modalities(entry, modalities)
+    if not listed_modalities(result):
+        raise CaseError(
+            entry["case"], f"has {listed_modalities(entry)} but none of the configured modalities {list(modalities)}"
+        )
+    return result
+
+
+def _with_paths(entry: dict, change: Callable[[str], str]) -> dict:
+    """Copy an entry with another way to write its paths."""
+    result = {**entry, **{key: change(entry[key]) for key in ("image", "label") if key in entry}}
+    if "images" in entry:
+        result["images"] = {name: change(path) for name, path in entry["images"].items()}
+    return result
+
+
+def _relative(file: str, folder: str) -> str:
+    """Path from a folder; links to folders are followed so that ``..`` means the same to every reader."""
+    parent, name = os.path.split(os.path.abspath(file))
+    return Path(os.path.relpath(os.path.join(os.path.realpath(parent), name), folder)).as_posix()

@@ -1,0 +1,270 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""How the files of a folder become the entries of a datalist, by the naming of public collections or by patterns."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from .case_error import CaseError
+from .missing_rate import parse_pairs
+
+CUSTOM = "custom"
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Found:
+    """Files of one case under one layout, as paths below the root; no image where only a label was found."""
+
+    images: dict[str, list[str]] = field(default_factory=dict)  # by modality
+    labels: list[str] = field(default_factory=list)
+    channels: list[str | None] | None = None  # modalities of a stacked image, which is the only one then
+
+    def num_files(self) -> int:
+        return sum(len(paths) for paths in self.images.values()) + len(self.labels)
+
+
+@lru_cache
+def read_layout_file() -> dict:
+    """Read ``layouts.yaml``: the known layouts, the default order of modalities, how names carry time points."""
+    return yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+
+
+def find_cases(
+    folder: str | os.PathLike,
+    layout: str = "auto",
+    modalities: Sequence[str] | None = None,
+    patterns: str | Mapping[str, str] | None = None,
+    label_pattern: str | None = None,
+    label_convention: str | None = None,
+    failures: list[CaseError] | None = None,
+) -> list[dict]:
+    """Find the cases of a folder: patients in sub-folders at any depth, one patient's own folder, or all files flat.
+
+    A case has whatever files exist. Hidden files and folders are passed over. Files are listed, never opened.
+
+    Args:
+        folder: where to look.
+        layout: a name in ``layouts.yaml``; ``custom`` (needs ``patterns``); or ``auto``: the patterns if they are given
+            and match anything, else, case by case, the layout that explains most of its files.
+        modalities: names to look for, in the order wanted; all that the layout knows by default.
+        patterns: file name of each modality, e.g. ``"flair=Flair_*.nii.gz,t1ce=T1c_*.nii.gz"`` or a mapping; without
+            ``{case}`` each sub-folder is a case, with ``{case}`` (``"flair={case}_0000,..."``) the file name says which.
+        label_pattern: file name of the label, in the same way; takes the place of the layout's own.
+        label_convention: takes the place of the layout's own; needed with ``label_pattern``. Where ``patterns`` are
+            given it belongs to the cases that they match.
+        failures: if given, collects the cases whose files are ambiguous instead of raising the first.
+
+    Returns:
+        Entries sorted by case, with absolute paths: ``case``, ``layout``, ``images`` (or ``image`` and ``channels``;
+        a channel of no use is ``None``), and ``label`` with ``label_convention`` where there is one.
+
+    Raises:
+        ValueError: if nothing is found, or the arguments contradict each other.
+        CaseError: if two files match one modality, or the label, of a case.
+    """
+    root = Path(os.path.abspath(folder))
+    if not root.is_dir():
+        raise ValueError(f"`{folder}` is not a folder; expected one that holds the images of one or more patients.")
+    files = _list_files(root)
+    found, tried = {}, {}
+    for group in _layouts_to_try(layout, patterns, label_pattern, label_convention):
+        tried.update(group)
+        found = {name: _match(name, spec, root, files) for name, spec in group.items()}
+        if any(case.images for cases in found.values() for case in cases.values()):
+            break
+    entries, wrong = [], []
+    for case, name in sorted(_choose_layouts(found).items()):
+        try:
+            entries += _entries(case, name, found[name][case], tried[name], root, modalities)
+        except CaseError as error:
+            wrong.append(error)
+    if wrong and failures is None:
+        raise wrong[0]
+    if not entries and not wrong:
+        raise ValueError(_nothing_found(root, tried, files, modalities))
+    _warn_of_files_left(files, entries, root)
+    if failures is not None:
+        failures += wrong
+    return entries
+
+
+def order_modalities(entries: Sequence[dict]) -> list[str]:
+    """Choose the order of the modalities that entries name: that of ``layouts.yaml``, then others as they come.
+
+    The whole default list is returned where it covers every name, also those that no case has.
+    """
+    names = [name for entry in entries for name in entry.get("images", entry.get("channels", [])) if name is not None]
+    default = read_layout_file()["modalities"]
+    if set(names) <= set(default):
+        return list(default)
+    return [name for name in default if name in names] + [name for name in dict.fromkeys(names) if name not in default]
+
+
+def _layouts_to_try(
+    layout: str, patterns: str | Mapping[str, str] | None, label_pattern: str | None, label_convention: str | None
+) -> list[dict[str, dict]]:
+    """Groups of layouts, name to description; a later group is tried where an earlier one matches nothing."""
+    known = read_layout_file()["layouts"]
+    if label_pattern and not label_convention:
+        raise ValueError(f"`label_pattern` is `{label_pattern}` but no `label_convention` says what its values mean.")
+    if layout not in ("auto", CUSTOM, *known):
+        raise ValueError(f"layout `{layout}` is unknown; expected auto, {CUSTOM} or one of {list(known)}.")
+    if (layout == CUSTOM and not patterns) or (patterns and layout not in ("auto", CUSTOM)):
+        raise ValueError(f"layout is `{layout}` and `patterns` is {patterns!r}; patterns go with `{CUSTOM}` or `auto`.")
+    own = {"label_convention": label_convention} if label_convention else {}
+    own.update({"label": [label_pattern]} if label_pattern else {})
+    own.update({"label_names": {}} if label_convention else {})
+    groups = []
+    if patterns:
+        groups.append({CUSTOM: {"images": parse_pairs(patterns, "patterns"), "label": [], **own}})
+        own = {}
+    if layout != CUSTOM:
+        names = [name for name in known if layout == name or (layout == "auto" and known[name].get("detected", True))]
+        groups.append({name: {**known[name], **own} for name in names})
+    return groups
+
+
+def _list_files(root: Path) -> list[str]:
+    """Paths of all files that are not hidden, below the root, with ``/``; a folder linked twice is read once."""
+    files, seen = [], set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        subfolders[:] = [] if real in seen else sorted(name for name in subfolders if not name.startswith("."))
+        names = [] if real in seen else [name for name in names if not name.startswith(".")]
+        seen.add(real)
+        files += [Path(folder, name).relative_to(root).as_posix() for name in names]
+    return sorted(files)
+
+
+def _is_image(path: str) -> bool:
+    return path.endswith(tuple(read_layout_file()["extensions"]))
+
+
+def _compile(pattern: str) -> re.Pattern:
+    """Turn a pattern (see ``layouts.yaml``) into a regular expression with the groups ``folder`` and maybe ``case``."""
+    tokens = {"*": "[^/]*", "?": "[^/]", "{case}": "(?P<case>[^/]+)"}
+    parts = []
+    for part in re.split(r"(\{case\}|\*|\?)", pattern):
+        again = part == "{case}" and tokens[part] in parts
+        parts.append("(?P=case)" if again else tokens.get(part, re.escape(part)))
+    endings = "|".join(re.escape(ending) for ending in read_layout_file()["extensions"])
+    return re.compile(f"(?P<folder>(?:.*/)?){''.join(parts)}" + ("" if _is_image(pattern) else f"(?:{endings})"))
+
+
+def _match(name: str, spec: dict, root: Path, files: list[str]) -> dict[str, _Found]:
+    """Sort the files by case as one layout names them."""
+    roles = {**spec["images"], None: spec["label"]}
+    pairs = [(role, text) for role, texts in roles.items() for text in ([texts] if isinstance(texts, str) else texts)]
+    if len({"{case}" in text for _, text in pairs}) > 1:
+        raise ValueError(f"patterns of layout `{name}` are {pairs}; expected {{case}} in all of them or in none.")
+    compiled = [(role, _compile(text)) for role, text in pairs]
+    cases: dict[str, _Found] = {}
+    for path in filter(_is_image, files):
+        for role, match in ((role, expression.fullmatch(path)) for role, expression in compiled):
+            if match:
+                found = cases.setdefault(match.groupdict().get("case") or match["folder"].rstrip("/"), _Found())
+                (found.labels if role is None else found.images.setdefault(role, [])).append(path)
+    if "channels" in spec:
+        return _with_channels(cases, spec, root, files)
+    return cases if "{case}" in pairs[0][1] else _named_by_folder(cases, root)
+
+
+def _named_by_folder(cases: dict[str, _Found], root: Path) -> dict[str, _Found]:
+    """Name cases by their folder; by its whole path below the root where two folders have the same name."""
+    names = {key: PurePosixPath(key).name or root.name for key in cases}
+    if len(set(names.values())) < len(names):
+        names = {key: key.replace("/", "_") or root.name for key in cases}
+    return {names[key]: found for key, found in cases.items()}
+
+
+def _with_channels(cases: dict[str, _Found], spec: dict, root: Path, files: list[str]) -> dict[str, _Found]:
+    """Add what the description beside stacked images says of their channels; drop cases that have no description."""
+    if any(case.endswith("_0000") for case in cases):
+        return {}  # the folders are named alike by nnU-Net, which keeps one file per channel
+    described, channels = {}, {}
+    for case, found in cases.items():
+        for path in (path for paths in found.images.values() for path in paths):
+            file = str(PurePosixPath(path).parents[1] / spec["description"])
+            if file in files:
+                channels[file] = channels.get(file) or _read_channels(root / file, spec)
+                described[case] = _Found(found.images, found.labels, channels[file])
+    return described
+
+
+def _read_channels(file: Path, spec: dict) -> list[str]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        names = [content["modality"][key] for key in sorted(content["modality"], key=int)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"`{file}` does not state its channels under `modality` as expected ({error!r}).") from error
+    unknown = [name for name in names if name.lower() not in spec["channels"]]
+    if unknown:
+        raise ValueError(f"`{file}` names the channels {unknown}; expected any of {list(spec['channels'])}.")
+    labels = content.get("labels", {})
+    if any(word not in str(labels.get(value, word)).lower() for value, word in spec["label_names"].items()):
+        raise ValueError(
+            f"`{file}` says that the labels are {labels}; expected {spec['label_names']}. "
+            "If they follow another convention, name it as `label_convention`."
+        )
+    return [spec["channels"][name.lower()] for name in names]
+
+
+def _choose_layouts(found: dict[str, dict[str, _Found]]) -> dict[str, str]:
+    """Give each case that has an image the layout that explains most of its files, then most files of the folder."""
+    total = {name: sum(case.num_files() for case in cases.values()) for name, cases in found.items()}
+    chosen: dict[str, str] = {}
+    for name in sorted(found, key=total.__getitem__, reverse=True):
+        for case, files in found[name].items():
+            if files.images and (case not in chosen or files.num_files() > found[chosen[case]][case].num_files()):
+                chosen[case] = name
+    return chosen
+
+
+def _entries(
+    case: str, layout: str, found: _Found, spec: dict, root: Path, modalities: Sequence[str] | None
+) -> list[dict]:
+    """Write one case's entry; no entry if it has no modality that was asked for."""
+    for role, paths in [*found.images.items(), ("label", found.labels)]:
+        if len(paths) > 1:
+            raise CaseError(case, f"{len(paths)} files match `{role}`, expected one: {paths}", str(root / paths[0]))
+    paths = {name: str(root / paths[0]) for name, paths in found.images.items()}
+    if found.channels is not None:
+        kept = [name if modalities is None or name in modalities else None for name in found.channels]
+        entry = {"image": next(iter(paths.values())), "channels": kept}
+    else:
+        kept = [name for name in modalities or paths if name in paths]
+        entry = {"images": {name: paths[name] for name in kept}}
+    if found.labels:
+        entry.update(label=str(root / found.labels[0]), label_convention=spec["label_convention"])
+    return [{"case": case, "layout": layout, **entry}] if any(kept) else []
+
+
+def _nothing_found(root: Path, tried: dict[str, dict], files: list[str], modalities: Sequence[str] | None) -> str:
+    seen = [path for path in files if _is_image(path)]
+    names = "; ".join(f"{name} ({', '.join(map(str, spec['images'].values()))})" for name, spec in tried.items())
+    asked = f" with any of {list(modalities)}" if modalities else ""
+    return (
+        f"no case{asked} found in `{root}`: {len(seen)} image files seen among {len(files)} files"
+        f"{', such as ' + ', '.join(seen[:5]) if seen else ''}. Layouts tried: {names}. "
+        "Name the files of each modality with `patterns` (see scripts/data/layouts.yaml)."
+    )
+
+
+def _warn_of_files_left(files: list[str], entries: list[dict], root: Path) -> None:
+    """Log the folders that hold images of which none was read: a misspelt name must not lose a patient silently."""
+    paths = [path for entry in entries for path in (*entry.get("images", {}).values(), entry.get("image", ""))]
+    read = {os.path.dirname(path) for path in [*paths, *(entry.get("label", "") for entry in entries)]}
+    left = sorted({os.path.dirname(root / path) for path in files if _is_image(path)} - read)
+    if left:
+        logger.warning("%d folders hold image files but no case was read from them: %s", len(left), left[:5])

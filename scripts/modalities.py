@@ -1,0 +1,54 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""How subsets of modalities are enumerated, named and parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+
+def modality_subsets(num_modalities: int) -> Tensor:
+    """Enumerate every non-empty subset of the modalities, smallest subsets first.
+
+    Returns:
+        ``(2**M - 1, M)`` bool, ``True`` where the subset has the modality.
+
+    Raises:
+        ValueError: if there is no modality.
+    """
+    if num_modalities < 1:
+        raise ValueError(f"`num_modalities` is {num_modalities}; at least one modality is needed.")
+    order = range(num_modalities)
+    rows = [[m in kept for m in order] for size in range(1, num_modalities + 1) for kept in combinations(order, size)]
+    return torch.tensor(rows)
+
+
+def subset_name(available: Iterable[bool], modalities: Sequence[str]) -> str:
+    """Join the names of the available modalities, e.g. ``"flair+t2"``; ``"none"`` for an empty subset.
+
+    Args:
+        available: ``(M,)`` flags, ``True`` where the modality is available.
+        modalities: ``(M,)`` names, in channel order.
+    """
+    kept = [name for name, present in zip(modalities, available, strict=True) if present]
+    return "+".join(kept) or "none"
+
+
+def parse_subset(name: str, modalities: Sequence[str]) -> Tensor:
+    """Read a subset's name (modalities in any order, joined by ``+``, or ``all``) into ``(M,)`` bool.
+
+    Raises:
+        ValueError: if the name is empty or has a modality that is not configured.
+    """
+    names = list(modalities) if name.strip() == "all" else [part.strip() for part in name.split("+") if part.strip()]
+    unknown = [part for part in names if part not in modalities]
+    if unknown or not names:
+        raise ValueError(
+            f"subset `{name}` names {unknown or 'no modality'}; expected one or more of {list(modalities)} joined by '+'. "
+            "See `modalities` in the configuration."
+        )
+    return torch.tensor([m in names for m in modalities])

@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of every network here: encode, align, fuse."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .outputs import MultiModalOutput
+
+
+def acquired_modalities(x: Tensor) -> Tensor:
+    """Tell which channels are acquired: ``(B, M, *S)`` to ``(B, M)`` bool, ``False`` if any voxel is NaN.
+
+    Any, not all: a sliding window pads an absent channel with zeros.
+    """
+    return ~torch.isnan(x).flatten(2).any(dim=2)
+
+
+def present_in_batch(available: Tensor) -> Tensor:
+    """List the modalities that some sample of the batch has: ``(B, M)`` bool to ``(A,)`` positions.
+
+    A batch that has nothing at all gets every position, so that layers always have an input (of zeros).
+    """
+    index = available.any(dim=0).nonzero().squeeze(1)
+    if index.numel() == 0:
+        index = torch.arange(available.shape[1], device=available.device)
+    return index
+
+
+class IncompleteMultiModalNetwork(nn.Module):
+    """Segment from any subset of M modalities; an absent modality is a channel that contains NaN.
+
+    A subclass sets ``encoders`` (M modules, each from one channel to a list of levels) and defines ``decode`` and
+    ``decode_unimodal``. It gets from here: encoders of absent modalities never run; every subset of a case comes from
+    one encoding (``encode`` once, ``fuse`` many times); training mode returns what the losses need.
+
+    Args:
+        num_modalities: M.
+        num_classes: C, with the background.
+        level_channels: channels of the encoder's levels, finest first; every level halves the size, rounding up.
+
+    Shape:
+        - x: ``(B, M, *S)``
+        - available: ``(B, M)`` bool; narrows what is fused. A modality counts only if it is also acquired
+        - output: ``(B, C, *S)`` logits in evaluation mode, ``MultiModalOutput`` in training mode
+
+    Note:
+        Parameters that no sample of a batch uses get no gradient (``None``, not zero), so AdamW neither updates nor
+        decays them in that step.
+    """
+
+    def __init__(self, num_modalities: int, num_classes: int, level_channels: list[int]) -> None:
+        super().__init__()
+        self.num_modalities = num_modalities
+        self.num_classes = num_classes
+        self.level_channels = level_channels
+
+    def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
+        if x.shape[1] != self.num_modalities:
+            raise ValueError(
+                f"the input has {x.shape[1]} channels; expected {self.num_modalities}, one for each modality "
+                "(absent ones filled with NaN). Check that the data and `modalities` of the configuration agree."
+            )
+        acquired = acquired_modalities(x)
+        shown = acquired
+        if available is not None:
+            shown = acquired & available.to(acquired.device)
+        if not torch.jit.is_scripting():
+            if self.training:
+                return self.forward_training(x, acquired, shown)
+        return self.fuse(self.align(self.encode(x, shown), shown), shown)
+
+    @torch.jit.unused
+    def forward_training(self, x: Tensor, acquired: Tensor, available: Tensor) -> MultiModalOutput:
+        """Return all that losses may need; uni-modal heads run for every acquired modality, shown or not."""
+        features = self.encode(x, acquired)
+        fused, auxiliary, fused_features = self.decode(self.align(features, available), available)
+        unimodal = self.unimodal_probabilities(features, acquired)
+        return MultiModalOutput(fused, auxiliary, unimodal, fused_features, acquired, available)
+
+    def encode(self, x: Tensor, available: Tensor) -> list[Tensor]:
+        """Encode every available modality on its own.
+
+        Returns:
+            one stack ``(B, M, F_l, *S_l)`` for each level, finest first; exact zeros where not available.
+        """
+        encoded: list[list[Tensor]] = []
+        for m, encoder in enumerate(self.encoders):
+            rows = available[:, m].nonzero().squeeze(1)
+            levels: list[Tensor] = []
+            if rows.numel() > 0:
+                levels = encoder(x[:, m : m + 1].index_select(0, rows))
+                if rows.numel() < x.shape[0]:
+                    levels = [_place_rows(level, rows, x.shape[0]) for level in levels]
+            encoded.append(levels)
+        return self._stack_levels(x, encoded)
+
+    def _stack_levels(self, x: Tensor, encoded: list[list[Tensor]]) -> list[Tensor]:
+        """Stack the levels of all modalities, zeros in the place of those that were not encoded."""
+        template: list[Tensor] = []
+        for levels in encoded:
+            if len(levels) > 0:
+                template = levels
+        if len(template) == 0:
+            template = self._empty_levels(x)
+        stacks: list[Tensor] = []
+        for i in range(len(template)):
+            absent = torch.zeros_like(template[i])
+            stacks.append(torch.stack([levels[i] if len(levels) > 0 else absent for levels in encoded], dim=1))
+        return stacks  # (B, M, F_l, *S_l)
+
+    def _empty_levels(self, x: Tensor) -> list[Tensor]:
+        size: list[int] = list(x.shape[2:])
+        levels: list[Tensor] = []
+        for channels in self.level_channels:
+            levels.append(torch.zeros([x.shape[0], channels] + size, dtype=x.dtype, device=x.device))
+            size = [(length + 1) // 2 for length in size]
+        return levels
+
+    def align(self, features: list[Tensor], available: Tensor) -> list[Tensor]:
+        """Return the features unchanged; the place of latent alignment."""
+        return features
+
+    def fuse(self, features: list[Tensor], available: Tensor) -> Tensor:
+        """Decode the available modalities into logits ``(B, C, *S)``; ``available`` must not exceed what was encoded."""
+        return self.decode(features, available)[0]
+
+    @torch.jit.unused
+    def unimodal_probabilities(self, features: list[Tensor], encoded: Tensor) -> Tensor:
+        """Segment from each encoded modality alone with the shared uni-modal decoder.
+
+        Returns:
+            ``(B, M, C, *S)`` probabilities, exact zeros where not encoded.
+        """
+        rows = encoded.flatten().nonzero().squeeze(1)  # (n,) of B * M
+        folded = [level.flatten(0, 1) for level in features]  # (B * M, F_l, *S_l)
+        if rows.numel() < encoded.numel():
+            folded = [level.index_select(0, rows) for level in folded]
+        # float32 whatever the autocast: the losses take logarithms of these
+        probabilities = self.decode_unimodal(folded).float().softmax(dim=1)
+        if rows.numel() < encoded.numel():
+            probabilities = _place_rows(probabilities, rows, encoded.numel())
+        return probabilities.unflatten(0, encoded.shape)
+
+
+def _place_rows(values: Tensor, rows: Tensor, length: int) -> Tensor:
+    """Put ``values`` at ``rows`` of a tensor of zeros with ``length`` rows."""
+    shape: list[int] = [length] + list(values.shape[1:])
+    return torch.zeros(shape, dtype=values.dtype, device=values.device).index_copy(0, rows, values)

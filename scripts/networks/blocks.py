@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Layers that several of the published networks share."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from monai.networks.layers.factories import Conv
+from torch import Tensor, nn
+
+
+def normalize_activate(x: Tensor, slope: float = 0.2) -> Tensor:
+    """Apply instance normalisation (biased variance, eps 1e-5, no affine) and a leaky ReLU."""
+    return F.leaky_relu(F.instance_norm(x), slope, inplace=True)
+
+
+def upsample(x: Tensor, size: list[int]) -> Tensor:
+    """Resize ``(B, F, *S)`` to ``(B, F, *size)``, linearly with aligned corners."""
+    if list(x.shape[2:]) == size:
+        return x
+    mode = "trilinear" if len(size) == 3 else "bilinear"
+    return F.interpolate(x, size=size, mode=mode, align_corners=True)
+
+
+class ConvNormAct(nn.Module):
+    """Reflect-padded convolution, instance normalisation without affine, leaky ReLU.
+
+    The bias has no effect on the output (the normalisation removes it) and its gradient is rounding noise; it is kept
+    because published checkpoints carry it.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: odd, in voxels; the padding keeps the size at stride 1.
+        stride: 2 halves the size, rounding up.
+
+    Shape:
+        - input: ``(B, in_channels, *S)``
+        - output: ``(B, out_channels, *ceil(S / stride))``
+    """
+
+    def __init__(
+        self, spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1
+    ) -> None:
+        super().__init__()
+        self.conv = Conv[Conv.CONV, spatial_dims](
+            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, padding_mode="reflect"
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return normalize_activate(self.conv(x))
+
+
+class ModalityConvNormAct(nn.Module):
+    """``ConvNormAct`` of kernel size 1 over concatenated modalities, computed for those given only.
+
+    Equal to filling the absent modalities with zeros, concatenating all and convolving: the columns of the weight that
+    would meet zeros are left out, so the cost follows the number of modalities given.
+
+    Args:
+        spatial_dims: 2 or 3.
+        num_modalities: M, which the weight covers.
+        in_channels: channels F of one modality.
+        out_channels: channels of the output.
+
+    Shape:
+        - features: ``(B, A, F, *S)``, the modalities that ``index`` names
+        - index: ``(A,)`` positions of these modalities among the M
+        - output: ``(B, out_channels, *S)``
+    """
+
+    def __init__(self, spatial_dims: int, num_modalities: int, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.num_modalities = num_modalities
+        self.conv = Conv[Conv.CONV, spatial_dims](num_modalities * in_channels, out_channels, 1)
+
+    def forward(self, features: Tensor, index: Tensor) -> Tensor:
+        weight = self.conv.weight.flatten(1).unflatten(1, [self.num_modalities, -1])  # (O, M, F)
+        weight = weight.index_select(1, index).flatten(1)  # (O, A * F)
+        mixed = torch.matmul(weight, features.flatten(3).flatten(1, 2))  # (B, O, N)
+        return normalize_activate(mixed.unflatten(2, features.shape[3:]))
+
+
+def initialize_convolutions(network: nn.Module) -> None:
+    """Redraw every convolution weight from Kaiming's normal distribution (fan-in, gain sqrt 2); biases keep theirs."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
+            nn.init.kaiming_normal_(module.weight)

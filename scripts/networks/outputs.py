@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a network in training mode hands to the losses."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class MultiModalOutput(NamedTuple):
+    """Everything that an objective may ask of one training pass.
+
+    Shape:
+        - fused: ``(B, C, *S)`` logits of the decoder that sees the available modalities
+        - auxiliary: logits ``(B, C, *S_l)`` of the intermediate heads, finest first
+        - unimodal: ``(B, M, C, *S)`` probabilities of the shared uni-modal decoder; zero where not ``encoded``
+        - fused_features: ``(B, F, *S)`` last decoder features, right before the fused logits
+        - encoded: ``(B, M)`` bool, modalities whose encoder ran, that is those acquired
+        - available: ``(B, M)`` bool, modalities that were fused; never more than ``encoded``
+    """
+
+    fused: Tensor
+    auxiliary: list[Tensor]
+    unimodal: Tensor
+    fused_features: Tensor
+    encoded: Tensor
+    available: Tensor

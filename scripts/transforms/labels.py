@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Predictions in the label convention that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from monai.utils import convert_to_dst_type, convert_to_numpy
+
+from ..data.label_conventions import from_internal, get_convention
+
+
+class ToLabelConventiond(MapTransform):
+    """Map internal classes to the values of a label convention, keeping metadata and applied operations.
+
+    Args:
+        keys: of the class maps.
+        convention: name, or mapping ``{file value: internal class}``.
+        conventions: further label conventions by name, from configuration.
+        allow_missing_keys: whether data without a key is left alone.
+
+    Shape:
+        - input: ``(1, *S)`` internal classes, integers of any number type
+        - output: ``(1, *S)`` uint8
+
+    Raises:
+        ValueError: if the convention is unknown, or cannot write a class that occurs.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "pred",
+        convention: str | Mapping = "brats2021",
+        conventions: Mapping[str, Mapping] | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        get_convention(convention, conventions)  # a misspelt one is found before anything is segmented
+        self.convention, self.conventions = convention, conventions
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            values = from_internal(convert_to_numpy(result[key]), self.convention, self.conventions)
+            result[key] = convert_to_dst_type(values, result[key], dtype=torch.uint8)[0]
+        return result

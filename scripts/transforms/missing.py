@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which modalities of a case the network may see."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+import torch
+from monai.transforms import MapTransform, Randomizable
+from torch import Tensor
+
+from ..data.case_error import CaseError
+from ..modalities import modality_subsets, parse_subset, subset_name
+
+
+def available_modalities(image: Tensor) -> Tensor:
+    """Tell which modalities of an image ``(M, *S)`` are available: ``(M,)`` bool, no voxel of the channel is NaN.
+
+    Any NaN voxel marks the channel as absent, not only all of them: padding and rotating write zeros into it.
+    """
+    missing = torch.isnan(torch.as_tensor(image)).flatten(1).any(dim=1)
+    return torch.as_tensor(~missing).as_subclass(Tensor)
+
+
+def draw_subset(available: Tensor, random_state: np.random.RandomState) -> Tensor:
+    """Draw one of the ``2**k - 1`` non-empty subsets of the ``k`` available modalities, each as likely as the others.
+
+    Args:
+        available: ``(M,)`` bool with at least one ``True``.
+        random_state: source of the one number that is drawn.
+
+    Returns:
+        ``(M,)`` bool.
+    """
+    acquired = available.nonzero().flatten()  # (k,)
+    subsets = modality_subsets(len(acquired))
+    shown = torch.zeros_like(available)
+    shown[acquired] = subsets[random_state.randint(len(subsets))]
+    return shown
+
+
+def keep_channels(image: Tensor, kept: Tensor) -> Tensor:
+    """Copy an image ``(M, *S)`` with NaN in the channels that ``kept`` ``(M,)`` does not have."""
+    result = image.clone()
+    result[~kept] = torch.nan
+    return result
+
+
+class AvailableModalitiesd(MapTransform):
+    """Write down which modalities a case has; what the settings without any randomness (``idt``) use.
+
+    Args:
+        image_key: of the image, ``(M, *S)`` with NaN in absent channels.
+        available_key: of the result, ``(M,)`` bool.
+    """
+
+    def __init__(self, image_key: str = "image", available_key: str = "available") -> None:
+        super().__init__(image_key)
+        self.image_key, self.available_key = image_key, available_key
+
+    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        return {**data, self.available_key: self._acquired(data)}
+
+    def _acquired(self, data: Mapping[Hashable, object]) -> Tensor:
+        """Find the acquired modalities, ``(M,)`` bool; at least one."""
+        available = available_modalities(data[self.image_key])
+        if not bool(available.any()):
+            raise CaseError(str(data.get("case", "unnamed")), "no modality is available; expected at least one")
+        return available
+
+
+class RandShowModalitiesd(Randomizable, AvailableModalitiesd):
+    """Show the network a random subset of the acquired modalities, leaving the image complete (``pdt``).
+
+    One of the non-empty subsets is drawn, all equally likely, and written to ``available``: the fused prediction uses
+    only these, while heads that see one modality at a time can still learn from every acquired one.
+
+    Args:
+        image_key: of the image, ``(M, *S)`` with NaN in absent channels; not changed.
+        available_key: of the result, ``(M,)`` bool.
+
+    Raises:
+        CaseError: if the case has no modality.
+    """
+
+    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        return {**data, self.available_key: draw_subset(self._acquired(data), self.R)}
+
+
+class RandDropModalitiesd(Randomizable, AvailableModalitiesd):
+    """Keep a random subset of the acquired modalities and erase the others (``idt_drop``).
+
+    One of the non-empty subsets is drawn, all equally likely; the other channels become NaN, as if never acquired.
+
+    Args:
+        image_key: of the image, ``(M, *S)`` with NaN in absent channels.
+        available_key: of the modalities that are left, ``(M,)`` bool.
+
+    Raises:
+        CaseError: if the case has no modality.
+    """
+
+    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        kept = draw_subset(self._acquired(data), self.R)
+        return {**data, self.image_key: keep_channels(data[self.image_key], kept), self.available_key: kept}
+
+
+class KeepModalitiesd(AvailableModalitiesd):
+    """Keep the named modalities and erase the others: what a chosen subset would have looked like.
+
+    Args:
+        subset: names joined by ``+``, or ``"all"``; named modalities that a case does not have are passed over.
+        modalities: configured names, in channel order.
+        image_key: of the image, ``(M, *S)`` with NaN in absent channels.
+        available_key: of the modalities that are left, ``(M,)`` bool.
+
+    Raises:
+        CaseError: if a case has none of the named modalities.
+        ValueError: if the subset names a modality that is not configured.
+    """
+
+    def __init__(
+        self, subset: str, modalities: Sequence[str], image_key: str = "image", available_key: str = "available"
+    ) -> None:
+        super().__init__(image_key, available_key)
+        self.modalities = tuple(modalities)
+        self.wanted = parse_subset(subset, self.modalities)
+
+    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        acquired = self._acquired(data)
+        kept = acquired & self.wanted
+        if not bool(kept.any()):
+            raise CaseError(
+                str(data.get("case", "unnamed")),
+                f"subset `{subset_name(self.wanted.tolist(), self.modalities)}` was asked for, but the case has only "
+                f"`{subset_name(acquired.tolist(), self.modalities)}`",
+            )
+        return {**data, self.image_key: keep_channels(data[self.image_key], kept), self.available_key: kept}
