@@ -52,3 +52,26 @@ def parse_subset(name: str, modalities: Sequence[str]) -> Tensor:
             "See `modalities` in the configuration."
         )
     return torch.tensor([m in names for m in modalities])
+
+
+def evaluable_subsets(acquired: Tensor, subsets: Tensor | None = None) -> Tensor:
+    """Keep the subsets that a case can be shown with.
+
+    Args:
+        acquired: ``(M,)`` bool, what the case has.
+        subsets: ``(K, M)`` bool to choose from; all non-empty ones by default.
+
+    Returns:
+        ``(k, M)`` bool, in the given order.
+
+    Raises:
+        ValueError: if none is left.
+    """
+    candidates = modality_subsets(len(acquired)) if subsets is None else subsets
+    kept = candidates[~(candidates & ~acquired).any(dim=1)]
+    if len(kept) == 0:
+        raise ValueError(
+            f"the case has modalities {acquired.int().tolist()}, and none of the {len(candidates)} asked-for subsets "
+            "is contained in them. See `subsets` in the configuration."
+        )
+    return kept

@@ -7,12 +7,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ..files import write_json
 from .case_error import CaseError
 
 logger = logging.getLogger(__name__)
@@ -35,13 +35,13 @@ def read_section(datalist_file: str | os.PathLike, section: str, modalities: Seq
         Entries in the order of the file, with absolute paths.
 
     Raises:
-        ValueError: if the file is not a datalist, has no such section, names a case twice, or if its modalities and
-            the configured ones are spelt differently.
-        CaseError: if an entry is not understood, names an unknown modality or has none.
+        ValueError: if the file is not a datalist, has no such section, or if its modalities and the configured ones
+            are spelt differently.
+        CaseError: if an entry is not understood, names an unknown modality or has none, or a case comes twice.
     """
     content = _load(datalist_file)
-    if not isinstance(content.get(section), list):
-        sections = [name for name, value in content.items() if isinstance(value, list) and name != "modalities"]
+    sections = [name for name, value in content.items() if isinstance(value, list) and name != "modalities"]
+    if section not in sections:
         raise ValueError(f"datalist `{datalist_file}` has no section `{section}`; its sections are {sections}.")
     listed = content.get("modalities", modalities)
     _compare_names(datalist_file, listed, modalities)
@@ -65,8 +65,8 @@ def write_datalist(
         extra: further content of the file, e.g. how it was made.
 
     Raises:
-        ValueError: if ``extra`` and ``sections`` share a name, or a section names a case twice.
-        CaseError: if an entry is not understood, names an unknown modality or has none.
+        ValueError: if ``extra`` and ``sections`` share a name.
+        CaseError: if an entry is not understood, names an unknown modality or has none, or a case comes twice.
     """
     path = Path(path)
     clash = sorted({"modalities", *extra} & set(sections))
@@ -77,23 +77,27 @@ def write_datalist(
     for name, entries in sections.items():
         checked = _checked(entries, modalities, f"section `{name}`")
         content[name] = [_with_paths(entry, lambda file: _relative(file, folder)) for entry in checked]
-    os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2, ensure_ascii=False)
-            file.write("\n")
-        os.chmod(temporary, 0o644)  # the temporary file is readable by its owner only
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_json(path, content)
 
 
 def availability(entries: Sequence[dict], modalities: Sequence[str]) -> np.ndarray:
     """Say which case lists which modality: ``(N, M)`` bool. Nothing is read, so a stacked channel of zeros counts."""
     rows = [[name in acquired for name in modalities] for acquired in map(listed_modalities, entries)]
     return np.array(rows, dtype=bool).reshape(len(entries), len(modalities))
+
+
+def check_case_names(entries: Sequence[dict], where: str) -> None:
+    """Refuse two cases of one name.
+
+    Raises:
+        CaseError: naming an image of each.
+    """
+    first: dict[str, dict] = {}
+    for entry in entries:
+        other = first.setdefault(entry["case"], entry)
+        if other is not entry:
+            images = [next(iter(each.get("images", {"": each.get("image")}).values()), None) for each in (other, entry)]
+            raise CaseError(entry["case"], f"comes twice in {where}, expected every name once: {images}")
 
 
 def listed_modalities(entry: dict) -> list[str]:
@@ -136,12 +140,14 @@ def _load(datalist_file: str | os.PathLike) -> dict:
         content = json.loads(Path(datalist_file).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(
-            f"datalist `{datalist_file}` does not exist; `python -m scripts.tools.make_datalist` writes one from a folder."
+            f"datalist `{datalist_file}` does not exist; "
+            "`python -m scripts.tools.make_datalist` writes one from a folder."
         ) from None
     except ValueError as error:
         raise ValueError(f"datalist `{datalist_file}` cannot be read as JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"datalist `{datalist_file}` holds a {type(content).__name__}; expected sections by name.")
+    kind = type(content).__name__
+    if kind != "dict":
+        raise ValueError(f"datalist `{datalist_file}` holds a {kind}; expected an object of sections by name.")
     return content
 
 
@@ -158,15 +164,12 @@ def _compare_names(file: str | os.PathLike, listed: Sequence[str] | None, modali
 
 def _checked(entries: Sequence[dict], modalities: Sequence[str] | None, where: str) -> list[dict]:
     """Check every entry of a section, and that no case comes twice."""
-    seen: set[str] = set()
     for number, entry in enumerate(entries):
         case = entry.get("case") if isinstance(entry, dict) else None
         if not isinstance(case, str) or not case:
             raise ValueError(f"entry {number} of {where} has no `case`: {entry!r}.")
-        if case in seen:
-            raise ValueError(f"case `{case}` comes twice in {where}; expected every name once.")
-        seen.add(case)
         _check_entry(case, entry, modalities, where)
+    check_case_names(entries, where)
     return list(entries)
 
 
@@ -175,7 +178,8 @@ def _check_entry(case: str, entry: dict, modalities: Sequence[str] | None, where
     if isinstance(images, dict) == isinstance(channels, list) or ("image" in entry) != isinstance(channels, list):
         raise CaseError(
             case,
-            f"the entry in {where} has the keys {list(entry)}; expected either `images` by modality, or one `image` and its `channels`",
+            f"the entry in {where} has the keys {list(entry)}; "
+            "expected either `images` by modality, or one `image` and its `channels`",
         )
     names = listed_modalities(entry)
     unknown = [name for name in names if modalities is not None and name not in modalities]
@@ -189,7 +193,7 @@ def _check_entry(case: str, entry: dict, modalities: Sequence[str] | None, where
     wrong = [path for path in paths if not isinstance(path, str) or not path]
     if wrong:
         raise CaseError(case, f"{where} has {wrong[0]!r} in place of a path; expected no entry for what is absent")
-    if "label" in entry and not isinstance(entry.get("label_convention"), str):
+    if "label" in entry and not isinstance(entry.get("label_convention"), (str, dict)):
         raise CaseError(
             case, f"{where} has a label but no `label_convention` that says what its values mean", entry["label"]
         )

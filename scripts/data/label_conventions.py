@@ -48,7 +48,7 @@ def get_convention(convention: str | Mapping, conventions: Mapping[str, Mapping]
 
     Args:
         convention: a name, or a mapping. A mapping is ``{"read": {file value: class}, "write": {file value: class}}``
-            or, shorter, ``{file value: class}``. Keys may be text (``"4"``): JSON and MONAI configurations need that.
+            or, shorter, ``{file value: class}``. Keys may be text (``"4"``), as JSON has them.
         conventions: mappings of further conventions by name, from configuration; they win over the package's own.
 
     Raises:
@@ -71,7 +71,8 @@ def _build(name: str, mapping: Mapping) -> LabelConvention:
     try:
         read, write = ({int(v): int(c) for v, c in nested.get(k, nested["read"]).items()} for k in ("read", "write"))
     except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"label convention `{name}` is {mapping}; expected {{file value: class}}, integers.") from error
+        message = f"label convention `{name}` is {mapping}; expected {{file value: class}}, both integers."
+        raise ValueError(message) from error
     numbers = {*read, *read.values()}
     if not numbers or min(numbers) < 0 or max(numbers) > HIGHEST_VALUE:
         raise ValueError(f"label convention `{name}` has the numbers {sorted(numbers)}; expected 0 to {HIGHEST_VALUE}.")

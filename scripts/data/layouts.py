@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from .case_error import CaseError
+from .datalist import check_case_names, listed_modalities
 from .missing_rate import parse_pairs
 
 CUSTOM = "custom"
@@ -55,11 +56,11 @@ def find_cases(
 
     Args:
         folder: where to look.
-        layout: a name in ``layouts.yaml``; ``custom`` (needs ``patterns``); or ``auto``: the patterns if they are given
-            and match anything, else, case by case, the layout that explains most of its files.
+        layout: a name in ``layouts.yaml``; ``custom`` (needs ``patterns``); or ``auto``: the patterns, if given,
+            then in the folders where they match nothing, case by case, the layout that explains most of its files.
         modalities: names to look for, in the order wanted; all that the layout knows by default.
         patterns: file name of each modality, e.g. ``"flair=Flair_*.nii.gz,t1ce=T1c_*.nii.gz"`` or a mapping; without
-            ``{case}`` each sub-folder is a case, with ``{case}`` (``"flair={case}_0000,..."``) the file name says which.
+            ``{case}`` each sub-folder is a case, with it (``"flair={case}_0000,..."``) the file name says which.
         label_pattern: file name of the label, in the same way; takes the place of the layout's own.
         label_convention: takes the place of the layout's own; needed with ``label_pattern``. Where ``patterns`` are
             given it belongs to the cases that they match.
@@ -71,32 +72,33 @@ def find_cases(
 
     Raises:
         ValueError: if nothing is found, or the arguments contradict each other.
-        CaseError: if two files match one modality, or the label, of a case.
+        CaseError: if two files match one modality, or the label, of a case, or two cases have one name.
     """
     root = Path(os.path.abspath(folder))
     if not root.is_dir():
         raise ValueError(f"`{folder}` is not a folder; expected one that holds the images of one or more patients.")
     files = _list_files(root)
-    found, tried = {}, {}
-    for group in _layouts_to_try(layout, patterns, label_pattern, label_convention):
-        tried.update(group)
-        found = {name: _match(name, spec, root, files) for name, spec in group.items()}
-        if any(case.images for cases in found.values() for case in cases.values()):
-            break
-    entries, wrong = [], []
-    for case, name in sorted(_choose_layouts(found).items()):
-        try:
-            entries += _entries(case, name, found[name][case], tried[name], root, modalities)
-        except CaseError as error:
-            wrong.append(error)
+    entries, wrong, left = [], [], files
+    groups = _layouts_to_try(layout, patterns, label_pattern, label_convention)
+    for group in groups:
+        found = {name: _match(name, spec, root, left) for name, spec in group.items()}
+        for case, name in sorted(_choose_layouts(found).items()):
+            try:
+                entries += _entries(case, name, found[name][case], group[name], root, modalities)
+            except CaseError as error:
+                wrong.append(error)
+        left = _in_other_folders(left, found)
     if wrong and failures is None:
         raise wrong[0]
     if not entries and not wrong:
-        raise ValueError(_nothing_found(root, tried, files, modalities))
-    _warn_of_files_left(files, entries, root)
+        raise ValueError(_nothing_found(root, groups, files, modalities))
+    if any(map(_is_image, left)):
+        folders = sorted({str(PurePosixPath(path).parent) for path in left if _is_image(path)})
+        logger.warning("`%s`: no case was read from %d folders with images: %s", root, len(folders), folders[:5])
     if failures is not None:
         failures += wrong
-    return entries
+    check_case_names(entries, f"`{root}`")
+    return sorted(entries, key=lambda entry: entry["case"])
 
 
 def order_modalities(entries: Sequence[dict]) -> list[str]:
@@ -104,7 +106,7 @@ def order_modalities(entries: Sequence[dict]) -> list[str]:
 
     The whole default list is returned where it covers every name, also those that no case has.
     """
-    names = [name for entry in entries for name in entry.get("images", entry.get("channels", [])) if name is not None]
+    names = [name for entry in entries for name in listed_modalities(entry)]
     default = read_layout_file()["modalities"]
     if set(names) <= set(default):
         return list(default)
@@ -114,7 +116,7 @@ def order_modalities(entries: Sequence[dict]) -> list[str]:
 def _layouts_to_try(
     layout: str, patterns: str | Mapping[str, str] | None, label_pattern: str | None, label_convention: str | None
 ) -> list[dict[str, dict]]:
-    """Groups of layouts, name to description; a later group is tried where an earlier one matches nothing."""
+    """Groups of layouts, name to description; a later group is for the folders where an earlier one matches nothing."""
     known = read_layout_file()["layouts"]
     if label_pattern and not label_convention:
         raise ValueError(f"`label_pattern` is `{label_pattern}` but no `label_convention` says what its values mean.")
@@ -162,10 +164,15 @@ def _compile(pattern: str) -> re.Pattern:
     return re.compile(f"(?P<folder>(?:.*/)?){''.join(parts)}" + ("" if _is_image(pattern) else f"(?:{endings})"))
 
 
+def _texts(patterns: Mapping[str | None, str | list[str]]) -> list[str]:
+    """All patterns of some modalities, each of which has one or several."""
+    return [text for texts in patterns.values() for text in ([texts] if isinstance(texts, str) else texts)]
+
+
 def _match(name: str, spec: dict, root: Path, files: list[str]) -> dict[str, _Found]:
     """Sort the files by case as one layout names them."""
     roles = {**spec["images"], None: spec["label"]}
-    pairs = [(role, text) for role, texts in roles.items() for text in ([texts] if isinstance(texts, str) else texts)]
+    pairs = [(role, text) for role in roles for text in _texts({role: roles[role]})]
     if len({"{case}" in text for _, text in pairs}) > 1:
         raise ValueError(f"patterns of layout `{name}` are {pairs}; expected {{case}} in all of them or in none.")
     compiled = [(role, _compile(text)) for role, text in pairs]
@@ -192,11 +199,11 @@ def _with_channels(cases: dict[str, _Found], spec: dict, root: Path, files: list
     """Add what the description beside stacked images says of their channels; drop cases that have no description."""
     if any(case.endswith("_0000") for case in cases):
         return {}  # the folders are named alike by nnU-Net, which keeps one file per channel
-    described, channels = {}, {}
+    described, channels, known = {}, {}, set(files)
     for case, found in cases.items():
         for path in (path for paths in found.images.values() for path in paths):
             file = str(PurePosixPath(path).parents[1] / spec["description"])
-            if file in files:
+            if file in known:
                 channels[file] = channels.get(file) or _read_channels(root / file, spec)
                 described[case] = _Found(found.images, found.labels, channels[file])
     return described
@@ -243,28 +250,30 @@ def _entries(
         kept = [name if modalities is None or name in modalities else None for name in found.channels]
         entry = {"image": next(iter(paths.values())), "channels": kept}
     else:
-        kept = [name for name in modalities or paths if name in paths]
+        kept = [name for name in modalities or spec["images"] if name in paths]
         entry = {"images": {name: paths[name] for name in kept}}
     if found.labels:
         entry.update(label=str(root / found.labels[0]), label_convention=spec["label_convention"])
-    return [{"case": case, "layout": layout, **entry}] if any(kept) else []
+    if not any(kept):
+        logger.warning("case `%s` has none of the modalities %s and is left out", case, modalities)
+        return []
+    return [{"case": case, "layout": layout, **entry}]
 
 
-def _nothing_found(root: Path, tried: dict[str, dict], files: list[str], modalities: Sequence[str] | None) -> str:
+def _in_other_folders(files: list[str], found: dict[str, dict[str, _Found]]) -> list[str]:
+    """Files of the folders from which no image was read: a misspelt name must not lose a patient silently."""
+    cases = [case for cases in found.values() for case in cases.values() if case.images]
+    paths = [path for case in cases for paths in (*case.images.values(), case.labels) for path in paths]
+    read = {PurePosixPath(path).parent for path in paths}
+    return [path for path in files if PurePosixPath(path).parent not in read]
+
+
+def _nothing_found(root: Path, groups: list[dict], files: list[str], modalities: Sequence[str] | None) -> str:
     seen = [path for path in files if _is_image(path)]
-    names = "; ".join(f"{name} ({', '.join(map(str, spec['images'].values()))})" for name, spec in tried.items())
+    tried = [f"{name} ({', '.join(_texts(spec['images']))})" for group in groups for name, spec in group.items()]
     asked = f" with any of {list(modalities)}" if modalities else ""
     return (
         f"no case{asked} found in `{root}`: {len(seen)} image files seen among {len(files)} files"
-        f"{', such as ' + ', '.join(seen[:5]) if seen else ''}. Layouts tried: {names}. "
+        f"{', such as ' + ', '.join(seen[:5]) if seen else ''}. Layouts tried: {'; '.join(tried)}. "
         "Name the files of each modality with `patterns` (see scripts/data/layouts.yaml)."
     )
-
-
-def _warn_of_files_left(files: list[str], entries: list[dict], root: Path) -> None:
-    """Log the folders that hold images of which none was read: a misspelt name must not lose a patient silently."""
-    paths = [path for entry in entries for path in (*entry.get("images", {}).values(), entry.get("image", ""))]
-    read = {os.path.dirname(path) for path in [*paths, *(entry.get("label", "") for entry in entries)]}
-    left = sorted({os.path.dirname(root / path) for path in files if _is_image(path)} - read)
-    if left:
-        logger.warning("%d folders hold image files but no case was read from them: %s", len(left), left[:5])

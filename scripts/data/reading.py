@@ -8,6 +8,7 @@ looks like an empty image, and its corners lie inside the head.
 
 from __future__ import annotations
 
+import gzip
 import logging
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class ImageFile:
         if not Path(file).expanduser().exists():
             raise CaseError(case, "the file does not exist; see the paths in the datalist", str(file))
         try:
+            _check_compression(file)
             loaded = self._load(file)
         except Exception as error:  # each format's library raises types of its own for a damaged file
             raise CaseError(
@@ -67,6 +69,14 @@ class ImageFile:
         if not bool(torch.isfinite(loaded.affine).all()) or float(torch.linalg.det(loaded.affine)) == 0.0:
             raise CaseError(case, f"the affine cannot be inverted: {loaded.affine.tolist()}", str(file))
         return with_meta(image, loaded)
+
+
+def _check_compression(file: str) -> None:
+    """Read a gzip file to its checksum, which readers stop short of: they take damaged voxels as they come."""
+    if file.endswith(".gz"):
+        with gzip.open(Path(file).expanduser()) as stream:
+            while stream.read(1 << 20):
+                pass
 
 
 def with_meta(image: Tensor, source: MetaTensor) -> MetaTensor:
@@ -98,23 +108,23 @@ def _first_line(error: Exception) -> str:
 def is_blank(image: Tensor) -> bool:
     """Whether an image ``(*S)`` carries nothing: the same value everywhere, or NaN everywhere."""
     low, high = torch.aminmax(image)  # NaN if any voxel is NaN
-    return bool(low == high) or bool(torch.isnan(image).all())
+    return bool(low == high) or bool(torch.isnan(low) and torch.isnan(image).all())
 
 
-def background_value(image: Tensor) -> float | None:
+def background_value(image: Tensor, tolerance: float = 0.0) -> float | None:
     """Value that the image's corner voxels share, ``None`` if they disagree (the head is not cut out).
 
     Args:
         image: ``(*S)``; corners that are not finite are left out.
+        tolerance: by how much corners may differ and still agree.
     """
     corners = image
     for axis, size in enumerate(image.shape):
         corners = corners.index_select(axis, torch.tensor([0, size - 1]))
-    corners, finite = corners[torch.isfinite(corners)], image[torch.isfinite(image)]
-    if not corners.numel():
+    corners = corners[torch.isfinite(corners)]
+    if not corners.numel() or float(corners.max() - corners.min()) > tolerance:
         return None
-    tolerance = BACKGROUND_TOLERANCE * float(finite.max() - finite.min())
-    return float(corners[0]) if float(corners.max() - corners.min()) <= tolerance else None
+    return float(corners.flatten()[0])
 
 
 def zero_background(image: Tensor) -> Tensor:
@@ -128,18 +138,21 @@ def zero_background(image: Tensor) -> Tensor:
     Args:
         image: ``(*S)`` float, every voxel finite; the full image, never a crop.
     """
-    value = background_value(image)
-    if value is None:
-        return image
     low, high = torch.aminmax(image)
     span = float(high - low)
-    background = (image - value).abs() <= BACKGROUND_TOLERANCE * span
+    tolerance = BACKGROUND_TOLERANCE * span
+    value = background_value(image, tolerance)
+    if value is None:
+        return image
+    background = (image - value).abs_() <= tolerance
     if value != 0.0:
         image = image.masked_fill(image == 0.0, torch.finfo(torch.float32).eps * span)
     return image.masked_fill(background, 0.0)
 
 
-def clean_image(image: Tensor, case: str, file: str, non_finite: str = "refuse") -> Tensor:
+def clean_image(
+    image: Tensor, case: str, file: str, non_finite: str = "refuse", name: str = "the image"
+) -> Tensor:
     """Check the voxels of one acquired image and set its background to 0.
 
     Args:
@@ -148,6 +161,7 @@ def clean_image(image: Tensor, case: str, file: str, non_finite: str = "refuse")
         file: for messages.
         non_finite: what to do about NaN and infinite voxels. ``"refuse"``: an error. ``"repair"``: they get the value
             of the background (0 where there is none) and a warning is logged.
+        name: of the image in messages, e.g. which channel of a stacked file.
 
     Raises:
         CaseError: if the image is empty or constant, or has voxels that are not finite.
@@ -155,22 +169,24 @@ def clean_image(image: Tensor, case: str, file: str, non_finite: str = "refuse")
     if is_blank(image):
         value = float(image.flatten()[0])
         raise CaseError(
-            case, f"the image is empty: every voxel is {value}. Leave it out of the datalist if it was not acquired", file
+            case, f"{name} is empty: every voxel is {value}. Leave it out of the datalist if it was not acquired", file
         )
+    if bool(torch.isfinite(torch.stack(torch.aminmax(image))).all()):  # both ends are finite: so is all between them
+        return zero_background(image)
     bad = ~torch.isfinite(image)
     count = int(bad.sum())
-    if count and non_finite == "refuse":
+    if non_finite == "refuse":
         raise CaseError(
             case,
-            f"{count} of {image.numel()} voxels are NaN or infinite; expected finite values everywhere in an acquired "
-            'image (`non_finite: "repair"` sets them to the background)',
+            f"{name} has {count} NaN or infinite voxels out of {image.numel()}; expected finite values everywhere in "
+            "an acquired image (`non_finite: repair` sets them to the background)",
             file,
         )
-    if count:
-        logger.warning("case `%s`: %d NaN or infinite voxels set to the background (file: %s)", case, count, file)
-        image = image.masked_fill(bad, background_value(image) or 0.0)
-        if is_blank(image):
-            raise CaseError(case, "the image is empty but for voxels that are NaN or infinite", file)
+    message = "case `%s`: %d NaN or infinite voxels of %s set to the background (file: %s)"
+    logger.warning(message, case, count, name, file)
+    image = image.masked_fill(bad, background_value(image) or 0.0)
+    if is_blank(image):
+        raise CaseError(case, f"{name} is empty but for voxels that are NaN or infinite", file)
     return zero_background(image)
 
 
@@ -207,8 +223,9 @@ def resample_to(first: MetaTensor, other: MetaTensor, mode: str, case: str) -> M
     if first.ndim != other.ndim:
         raise CaseError(case, f"cannot resample: {grid_difference(first, other, 0.0)}", file_of(other))
     resampled = ResampleToMatch(mode=mode, padding_mode="zeros")(other, first)
-    meta_source = MetaTensor(first.as_tensor(), meta={**first.meta, "filename_or_obj": file_of(other)})
-    return with_meta(resampled.as_tensor(), meta_source)
+    resampled = with_meta(resampled.as_tensor(), first)
+    resampled.meta["filename_or_obj"] = file_of(other)
+    return resampled
 
 
 def file_of(image: MetaTensor) -> str:

@@ -1,12 +1,10 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scores as tidy rows, and the tables made from them."""
+"""Tables of scores: tidy rows per case, their summary, its rendering for people."""
 
 from __future__ import annotations
 
 import csv
-import json
-import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from graphlib import CycleError, TopologicalSorter
@@ -16,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..files import replacing, write_json
 from .empty_policy import EMPTY_POLICIES, empty_policy
 from .scores import HD95_FROM_DISTANCES, Scores
 
@@ -248,15 +247,6 @@ def _cells(statistics: Mapping[str, Any], columns: list[tuple[str, str]]) -> lis
 
 def write_summary(summary: Mapping[str, Any], json_path: str | Path, markdown_path: str | Path) -> None:
     """Write a summary as JSON and as a Markdown table; each file appears whole or not at all."""
-    _write_atomically(Path(json_path), json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    _write_atomically(Path(markdown_path), markdown_table(summary))
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """Write beside the target under a temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_json(json_path, summary)
+    with replacing(markdown_path) as temporary:
+        temporary.write_text(markdown_table(summary), encoding="utf-8")

@@ -20,7 +20,10 @@ GREY, DEEP_GREY, WHITE, CSF, VESSEL, CHOROID = range(len(TISSUES))
 # Ellipsoid around thalamus and basal ganglia: centre and half axes, in mm of MNI152.
 DEEP_CENTRE, DEEP_AXES = (0.0, -3.0, 4.0), (34.0, 33.0, 19.0)
 # Choroid plexus of the lateral ventricles' atria (either side), in mm of MNI152.
-CHOROID_CENTRE, CHOROID_RADIUS = (23.0, -41.0, 10.0), (6.0, 8.0, 8.0)
+CHOROID_CENTRE, CHOROID_RADIUS = (23.0, -41.0, 10.0), (4.5, 6.0, 7.0)
+
+# Ellipsoid around the lateral and third ventricles: centre and half axes, in mm of MNI152.
+VENTRICLES = ((0.0, -9.0, 9.0), (34.0, 52.0, 28.0))
 
 
 class Atlas(NamedTuple):
@@ -59,6 +62,12 @@ class Head(NamedTuple):
     stripping: float
 
 
+def around_ventricles(coordinates: NDArray) -> NDArray:
+    """Say which of the ``(3, *S)`` MNI152 coordinates (mm) lie in or near the ventricles: ``(*S)`` bool."""
+    centre, radius = (np.reshape(triple, (3, *(1,) * (coordinates.ndim - 1))) for triple in VENTRICLES)
+    return (((coordinates - centre) / radius) ** 2).sum(0) < 1
+
+
 def _ellipsoid(axes: Sequence[NDArray], centre: Sequence[float], radius: Sequence[float]) -> NDArray:
     """Squared distance from the centre in units of the half axes."""
     x, y, z = ((axis - c) / r for axis, c, r in zip(axes, centre, radius, strict=True))
@@ -92,11 +101,12 @@ def _average_brain() -> tuple[NDArray, list[NDArray]]:
     fluid = np.clip(brain - grey - white, 0, 1)
     deep = np.clip(2.5 - 2 * _ellipsoid(axes, DEEP_CENTRE, DEEP_AXES), 0, 1)
     mirrored = [np.abs(axes[0]), *axes[1:]]
-    choroid = fluid * np.clip(2 - 2 * _ellipsoid(mirrored, CHOROID_CENTRE, CHOROID_RADIUS), 0, 1)
+    choroid = fluid * 0.7 * np.clip(2 - 2 * _ellipsoid(mirrored, CHOROID_CENTRE, CHOROID_RADIUS), 0, 1)
     sinus = _sagittal_sinus(brain, axes)
     rest = brain * (1 - sinus)
+    cortex, nuclei = rest * grey * (1 - deep), rest * grey * deep
     soft_brain = ndimage.gaussian_filter(brain, 2.5, truncate=3.0)
-    fractions = [rest * grey * (1 - deep), rest * grey * deep, rest * white, rest * (fluid - choroid), sinus, rest * choroid]
+    fractions = [cortex, nuclei, rest * white, rest * (fluid - choroid), sinus, rest * choroid]  # as TISSUES
     return np.stack([np.round(255 * part).astype(np.uint8) for part in (soft_brain, *fractions)]), axes
 
 
@@ -113,10 +123,9 @@ def load_atlas(spacing: float) -> Atlas:
     for axis in axes:
         target = np.arange(axis[0], axis[-1] + spacing / 2, spacing)
         weight = np.exp(-0.5 * ((target[:, None] - axis) / (0.35 * spacing)) ** 2)
-        kernels.append((weight / weight.sum(1, keepdims=True) / 255).astype(np.float32) if not kernels else
-                       (weight / weight.sum(1, keepdims=True)).astype(np.float32))
-    small = [separable_product(part.astype(np.float32), kernels) for part in maps]
-    return Atlas(np.stack(small[1:]), small[0], np.array([axis[0] for axis in axes]), spacing)
+        kernels.append((weight / weight.sum(1, keepdims=True)).astype(np.float32))
+    resampled = np.stack([separable_product(part.astype(np.float32), kernels) for part in maps]) / np.float32(255)
+    return Atlas(resampled[1:], resampled[0], np.array([axis[0] for axis in axes]), spacing)
 
 
 def draw_head(rng: np.random.Generator) -> Head:
@@ -134,8 +143,8 @@ def draw_head(rng: np.random.Generator) -> Head:
         matrix=matrix,
         shift=rng.normal(0, 1.5, 3),
         seed=int(rng.integers(2**63)),
-        atrophy=float(np.exp(rng.normal(np.log(2.2), 0.3))),
-        sharpness=float(rng.uniform(1.7, 2.3)),
+        atrophy=float(np.exp(rng.normal(np.log(2.8), 0.35))),
+        sharpness=float(rng.uniform(1.8, 2.4)),
         stripping=float(rng.uniform(0.5, 0.75)),
     )
 
@@ -161,7 +170,7 @@ def warp(head: Head, axes: Sequence[NDArray], push: NDArray | None = None) -> ND
 
 
 def brain_mask(head: Head, atlas: Atlas, coordinates: NDArray) -> NDArray:
-    """Say which of the ``(3, *S)`` MNI152 coordinates (mm) are brain: ``(*S)`` bool."""
+    """Say which of the ``(3, *S)`` MNI152 coordinates (mm) the head's skull-stripping left: ``(*S)`` bool."""
     return _sample(atlas.brain, atlas, coordinates) > head.stripping
 
 
@@ -171,7 +180,7 @@ def tissue_fractions(head: Head, atlas: Atlas, coordinates: NDArray) -> NDArray:
     The average of 152 brains is blurred, its sulci are half filled: fractions are sharpened by an exponent, and the
     fluid's share is multiplied by the head's atrophy.
     """
-    fractions = np.stack([_sample(part, atlas, coordinates) for part in atlas.maps])
+    fractions = np.stack([_sample(part, atlas, coordinates) for part in atlas.maps])  # (K, *S)
     fractions[CSF] *= head.atrophy
     np.clip(fractions, 1e-4, None, out=fractions)
     fractions **= np.float32(head.sharpness)

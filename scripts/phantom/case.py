@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 from zlib import crc32
 
@@ -12,11 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .acquisition import acquire
-from .anatomy import CSF, TISSUES, VESSEL, WHITE, brain_mask, draw_head, load_atlas, tissue_fractions, warp
-from .contrast import draw_sequence, draw_tissues, image_signal, known_modalities
+from .anatomy import (
+    CSF,
+    TISSUES,
+    VESSEL,
+    WHITE,
+    around_ventricles,
+    brain_mask,
+    draw_head,
+    load_atlas,
+    tissue_fractions,
+    warp,
+)
+from .compartments import PATHOLOGIES, Compartments, delineate
+from .contrast import check_modalities, default_modalities, draw_sequence, draw_tissues, image_signal
 from .fields import interpolate, random_field
 from .grid import Grid, head_grid
-from .tumour import PATHOLOGIES, Compartments, delineate, draw_plan, grow_tumour
+from .tumour import draw_plan, grow_tumour
+
+# (weight, size in mm) of the random fields that make up the texture of tissues.
+TEXTURE = ((0.60, 24.0), (0.50, 12.0), (0.42, 6.0), (0.46, 3.0))
 
 
 @dataclass(frozen=True)
@@ -27,22 +42,31 @@ class PhantomSettings:
         spacing_mm: edge of a voxel, in mm.
         grid_shape: number of voxels along each dimension; ``None`` takes the brain's bounding box and a small margin.
         modalities: names from ``contrasts.yaml``, in the order of the images.
-        seed: of the whole data set. The same seed and index are the same patient at any spacing and in any modality.
+        seed: of the whole data set. The same seed and index are the same patient at any spacing, and the same image of
+            a modality whichever others are asked for.
+
+    Raises:
+        ValueError: if a modality has no contrast or comes twice, or the grid makes no sense.
     """
 
     spacing_mm: float = 2.0
     grid_shape: tuple[int, int, int] | None = None
-    modalities: tuple[str, ...] = known_modalities()[:4]
+    modalities: tuple[str, ...] = field(default_factory=default_modalities)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_modalities(self.modalities)
+        head_grid(self.spacing_mm, self.grid_shape)
 
 
 class Phantom(NamedTuple):
-    """A patient.
+    """A patient's images.
 
     Attributes:
         images: ``(M, X, Y, Z)`` int16, arbitrary units, exactly 0 outside of the brain and positive inside.
-        label: ``(X, Y, Z)`` uint8 internal classes: 0 background, 1 necrotic or non-enhancing core, 2 edema, 3 enhancing.
-        affine: ``(4, 4)`` voxel to world, mm.
+        label: ``(X, Y, Z)`` uint8 internal classes: 0 background, 1 necrotic or non-enhancing core, 2 edema,
+            3 enhancing tumour.
+        affine: ``(4, 4)`` voxel to world, RAS+ mm; the voxels themselves run to the left, back and top, as in BraTS.
     """
 
     images: NDArray
@@ -50,55 +74,77 @@ class Phantom(NamedTuple):
     affine: NDArray
 
 
-def make_phantom(settings: PhantomSettings, index: int) -> Phantom:
-    """Make the phantom number ``index`` of a seed; it depends on nothing else.
+class Patient(NamedTuple):
+    """A patient before imaging.
 
-    Raises:
-        ValueError: if a modality has no contrast or the grid makes no sense.
+    Attributes:
+        grid: where the voxels lie.
+        brain: ``(X, Y, Z)`` bool, with ``N`` voxels.
+        label: ``(X, Y, Z)`` uint8 internal classes.
+        fractions: tissue name to its ``(N,)`` share of each voxel of the brain; the shares of a voxel sum to 1.
+        water: ``(N,)`` texture, in units of each tissue's own deviation.
+        tissues: tissue name to its properties.
     """
+
+    grid: Grid
+    brain: NDArray
+    label: NDArray
+    fractions: dict[str, NDArray]
+    water: NDArray
+    tissues: dict[str, dict[str, float]]
+
+
+def make_phantom(settings: PhantomSettings, index: int) -> Phantom:
+    """Make the phantom number ``index`` of a seed; it depends on nothing else."""
+    patient = make_patient(settings, index)
+    images = np.empty((len(settings.modalities), *patient.grid.shape), np.int16)
+    for m, modality in enumerate(settings.modalities):
+        rng = np.random.default_rng((settings.seed, index, crc32(modality.encode())))
+        sequence = draw_sequence(rng, modality)
+        signal = image_signal(patient.fractions, patient.tissues, sequence, patient.water)
+        images[m] = acquire(signal, patient.brain, patient.grid, rng)
+    return Phantom(images, patient.label, patient.grid.affine)
+
+
+def make_patient(settings: PhantomSettings, index: int) -> Patient:
+    """Make the head and the tumour of the phantom number ``index``."""
     rng = np.random.default_rng((settings.seed, index))
-    grid = head_grid(settings.spacing_mm, settings.grid_shape)
+    grid, atlas = head_grid(settings.spacing_mm, settings.grid_shape), load_atlas(settings.spacing_mm)
     head, plan, tissues = draw_head(rng), draw_plan(rng), draw_tissues(rng)
     tumour = grow_tumour(plan, head, grid)
     push = np.stack([interpolate(part, tumour.axes, grid.axes) for part in tumour.push])
-    atlas = load_atlas(settings.spacing_mm)
-    coordinates = warp(head, grid.axes, push)
+    coordinates = warp(head, grid.axes, push)  # (3, X, Y, Z)
     brain = brain_mask(head, atlas, coordinates)
-    healthy = tissue_fractions(head, atlas, coordinates[:, brain])
-    tumour_parts = delineate(tumour, grid, brain, healthy)
-    fractions = _mix(_add_vessels(rng, healthy, grid, brain), tumour_parts)
-    water = _water(rng, healthy, grid, brain)
-
-    images = np.empty((len(settings.modalities), *grid.shape), np.int16)
-    for m, modality in enumerate(settings.modalities):
-        scanner = np.random.default_rng((settings.seed, index, crc32(modality.encode())))
-        image = image_signal(fractions, tissues, draw_sequence(scanner, modality), water)
-        images[m] = acquire(image, brain, grid, scanner)
+    coordinates = coordinates[:, brain]  # (3, N)
+    healthy = tissue_fractions(head, atlas, coordinates)
+    compartments = delineate(tumour, grid, brain, healthy)
+    healthy = _add_vessels(rng, healthy, grid, brain, ~around_ventricles(coordinates))
     label = np.zeros(grid.shape, np.uint8)
-    label[brain] = tumour_parts.label
-    return Phantom(images, label, grid.affine)
+    label[brain] = compartments.label
+    return Patient(grid, brain, label, _mix(healthy, compartments), _water(rng, healthy, grid, brain), tissues)
+
+
+def _add_vessels(rng: np.random.Generator, healthy: NDArray, grid: Grid, brain: NDArray, where: NDArray) -> NDArray:
+    """Run vessels through the sulci: curves along which two random fields are both zero."""
+    first, second = (random_field(rng, grid.axes, 8.0)[brain] for _ in range(2))
+    width = 0.10 + 0.04 * grid.spacing
+    share = np.exp(-(first**2 + second**2) / (2 * width**2)) * np.clip(3 * healthy[CSF], 0, 1) * where
+    share *= (0.14 / width) ** 2 if width > 0.2 else 1.0  # thinner than a voxel
+    healthy = healthy * (1 - share)
+    healthy[VESSEL] += share
+    return healthy
 
 
 def _mix(healthy: NDArray, tumour: Compartments) -> dict[str, NDArray]:
-    """Put the tumour into the head: tissue name to (N,) fraction; the fractions of a voxel sum to 1."""
+    """Put the tumour into the head; near it the sulci are pressed shut."""
     healthy = healthy.copy()
     healthy[CSF] *= 1 - 0.7 * tumour.effaced
     healthy *= (1 - tumour.fractions.sum(0)) / healthy.sum(0)
     return dict(zip((*TISSUES, *PATHOLOGIES), (*healthy, *tumour.fractions), strict=True))
 
 
-def _add_vessels(rng: np.random.Generator, healthy: NDArray, grid: Grid, brain: NDArray) -> NDArray:
-    """Run vessels through the sulci: curves along which two random fields are both zero."""
-    first, second = (random_field(rng, grid.axes, 8.0)[brain] for _ in range(2))
-    width = 0.10 + 0.04 * grid.spacing
-    share = np.exp(-(first**2 + second**2) / (2 * width**2)) * np.clip(3 * healthy[CSF], 0, 1)
-    healthy = healthy * (1 - share)
-    healthy[VESSEL] += share
-    return healthy
-
-
 def _water(rng: np.random.Generator, healthy: NDArray, grid: Grid, brain: NDArray) -> NDArray:
-    """Texture of the tissues, (N,) of unit deviation, with a few wet spots in the white matter (age, not tumour)."""
-    parts = [weight * random_field(rng, grid.axes, scale)[brain] for weight, scale in ((0.65, 20.0), (0.5, 7.0), (0.57, 3.2))]
+    """Texture of the tissues, with a few wet spots in the white matter that come with age, not with the tumour."""
+    texture = sum(weight * random_field(rng, grid.axes, size)[brain] for weight, size in TEXTURE)
     spots = np.clip(random_field(rng, grid.axes, 6.0)[brain] - rng.uniform(2.2, 3.4), 0, 0.8)
-    return sum(parts) + np.float32(8) * spots * healthy[WHITE]
+    return (texture + 8 * spots * healthy[WHITE]).astype(np.float32)

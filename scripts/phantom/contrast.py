@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ CONTRASTS_FILE = Path(__file__).with_name("contrasts.yaml")
 JITTERED = ("density", "longitudinal_ms", "transverse_ms", "gadolinium")
 
 
-class Sequence(NamedTuple):
+class PulseSequence(NamedTuple):
     """A pulse sequence as it was run once: times in ms, ``inversion_ms`` is ``None`` without inversion."""
 
     repetition_ms: float
@@ -36,6 +37,26 @@ def known_modalities() -> tuple[str, ...]:
     return tuple(read_contrasts()["modalities"])
 
 
+def default_modalities() -> tuple[str, ...]:
+    """Name the modalities that phantoms are imaged in unless others are asked for."""
+    return tuple(read_contrasts()["default_modalities"])
+
+
+def check_modalities(modalities: Iterable[str]) -> None:
+    """Refuse modalities that cannot be imaged.
+
+    Raises:
+        ValueError: if a modality is not in ``contrasts.yaml``, comes twice, or there is none.
+    """
+    names, known = list(modalities), known_modalities()
+    unknown = [name for name in names if name not in known]
+    if unknown or not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"`modalities` of phantoms are {names}, where {unknown} have no contrast; expected different names out of "
+            f"{list(known)}. See {CONTRASTS_FILE}."
+        )
+
+
 def draw_tissues(rng: np.random.Generator) -> dict[str, dict[str, float]]:
     """Draw one case's tissues around the tabulated values; the same draw serves all its modalities."""
     tissues = {}
@@ -43,22 +64,16 @@ def draw_tissues(rng: np.random.Generator) -> dict[str, dict[str, float]]:
         factors = np.exp(tabulated["jitter"] * np.clip(rng.standard_normal(len(JITTERED)), -2, 2))
         # the density varies less than relaxation, the uptake of contrast agent more
         factors = factors ** np.array([0.3, 1.0, 1.0, 3.0])
-        tissues[name] = tabulated | {key: tabulated[key] * factor for key, factor in zip(JITTERED, factors, strict=True)}
+        drawn = {key: float(tabulated[key] * factor) for key, factor in zip(JITTERED, factors, strict=True)}
+        tissues[name] = tabulated | drawn
     return tissues
 
 
-def draw_sequence(rng: np.random.Generator, modality: str) -> Sequence:
-    """Draw the times of one image of a modality.
-
-    Raises:
-        ValueError: if the modality is not in ``contrasts.yaml``.
-    """
-    table = read_contrasts()["modalities"]
-    if modality not in table:
-        raise ValueError(f"modality `{modality}` has no contrast; expected one of {list(table)}. See {CONTRASTS_FILE}.")
-    entry = table[modality]
+def draw_sequence(rng: np.random.Generator, modality: str) -> PulseSequence:
+    """Draw the times of one image of a modality."""
+    entry = read_contrasts()["modalities"][modality]
     inversion = entry["inversion_ms"]
-    return Sequence(
+    return PulseSequence(
         repetition_ms=rng.uniform(*entry["repetition_ms"]),
         echo_ms=rng.uniform(*entry["echo_ms"]),
         inversion_ms=None if inversion is None else rng.uniform(*inversion),
@@ -66,7 +81,7 @@ def draw_sequence(rng: np.random.Generator, modality: str) -> Sequence:
     )
 
 
-def signal(tissue: dict[str, float], sequence: Sequence, water: float = 0.0) -> float:
+def signal(tissue: dict[str, float], sequence: PulseSequence, water: float = 0.0) -> float:
     """Compute the signal of a tissue (no unit).
 
     Args:
@@ -85,7 +100,7 @@ def signal(tissue: dict[str, float], sequence: Sequence, water: float = 0.0) -> 
 
 
 def image_signal(
-    fractions: dict[str, NDArray], tissues: dict[str, dict[str, float]], sequence: Sequence, water: NDArray
+    fractions: dict[str, NDArray], tissues: dict[str, dict[str, float]], sequence: PulseSequence, water: NDArray
 ) -> NDArray:
     """Add up the signals of the tissues in each voxel.
 

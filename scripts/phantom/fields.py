@@ -35,7 +35,7 @@ def spline_basis(positions: NDArray, first: float, step: float, count: int) -> N
 
 
 def separable_product(values: NDArray, matrices: Sequence[NDArray]) -> NDArray:
-    """Multiply each of the three dimensions by its own matrix: ``(x, y, z)`` to ``(X, Y, Z)`` with ``(X, x)`` matrices."""
+    """Multiply each of the three dimensions by its own ``(X, x)`` matrix: ``(x, y, z)`` to ``(X, Y, Z)``."""
     for matrix in matrices:
         values = np.tensordot(values, matrix, axes=(0, 1))  # the dimension moves to the end: three turns restore order
     return values
@@ -58,6 +58,8 @@ def interpolate(values: NDArray, from_axes: Sequence[NDArray], to_axes: Sequence
 def random_field(rng: np.random.Generator, axes: Sequence[NDArray], scale: float) -> NDArray:
     """Draw a smooth random field of zero mean and unit deviation: ``(X, Y, Z)`` float32.
 
+    Structures smaller than the grid's voxels are weaker, as an average over the voxel would be.
+
     Args:
         rng: advanced by the same amount whatever the axes.
         axes: coordinates of the grid's voxels along each dimension, in mm.
@@ -65,4 +67,6 @@ def random_field(rng: np.random.Generator, axes: Sequence[NDArray], scale: float
     """
     lattice = [np.arange(low, high + scale, scale) for low, high in FIELD_BOX]
     coefficients = rng.standard_normal([len(knots) for knots in lattice], dtype=np.float32)
-    return interpolate(coefficients / UNIT_DEVIATION, lattice, axes)
+    spacing = max(abs(float(axis[1] - axis[0])) if len(axis) > 1 else 0.0 for axis in axes)
+    visible = min(1.0, scale / (1.2 * spacing)) if spacing else 1.0
+    return interpolate(coefficients * np.float32(visible / UNIT_DEVIATION), lattice, axes)

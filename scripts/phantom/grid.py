@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 # Bounding box of the MNI152 brain mask (right-left, posterior-anterior, inferior-superior), in mm.
 BRAIN_BOX = ((-72.0, 72.0), (-108.0, 73.0), (-72.0, 82.0))
-MARGIN = 9.0  # mm around the box: a head is deformed by a few mm and must stay inside
+MARGIN = 12.0  # mm around the box: a head is deformed by a few mm and must stay inside
 
 
 class Grid(NamedTuple):

@@ -19,7 +19,7 @@ PROLIFERATION = 0.35  # per step
 FRONT_SPEED = 2 * (DIFFUSION * PROLIFERATION) ** 0.5  # voxels per step at conductivity 1
 
 
-def grow(conductivity: NDArray, density: NDArray, target_voxels: float, max_steps: int = 90) -> NDArray:
+def grow(conductivity: NDArray, density: NDArray, target_voxels: float, max_steps: int = 160) -> NDArray:
     """Grow until the tumour fills the target; return for how long each voxel has been tumour, as a distance.
 
     Args:

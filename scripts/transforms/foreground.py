@@ -20,4 +20,5 @@ def acquired_foreground(image: Tensor) -> Tensor:
     Returns:
         ``(M, *S)`` bool.
     """
-    return torch.isfinite(image) & (image != 0)
+    plain = image.as_subclass(Tensor)  # metadata would only slow these comparisons down
+    return torch.isfinite(plain) & (plain != 0)

@@ -33,8 +33,9 @@ class LoadCased(MapTransform):
     * ``{"image": path}``, as MONAI Label has it: a stacked file with the configured modalities in their order.
 
     The result has ``image``, ``case`` (made from a file name if the entry has none), ``label`` if the entry has one,
-    and those other items of the entry that are text or numbers; nothing else, so that cases collate whatever was
-    acquired. The background of every acquired image is exactly 0 (see ``scripts.data.reading.zero_background``).
+    and those other items of the entry that are text or numbers; nothing that depends on what was acquired, so that
+    different cases collate. The background of every acquired image is exactly 0 (``zero_background`` in
+    ``scripts.data.reading``).
 
     Args:
         modalities: configured names, in channel order.
@@ -148,8 +149,8 @@ class LoadCased(MapTransform):
         for name in filter(channels.__contains__, self.modalities):
             channel = stack.as_tensor()[channels.index(name)]
             if not is_blank(channel):
-                named = f"{file}, channel `{name}`"
-                acquired[name] = with_meta(clean_image(channel, case, named, self.non_finite)[None], stack)
+                channel = clean_image(channel, case, file, self.non_finite, f"channel `{name}`")
+                acquired[name] = with_meta(channel[None], stack)
         return acquired
 
     def _on_grid(self, image: MetaTensor, first: MetaTensor, mode: str, case: str) -> MetaTensor:
@@ -177,7 +178,8 @@ class LoadCased(MapTransform):
             return None
         convention = data.get("label_convention") or self.label_convention
         if not convention:
-            raise CaseError(case, "the entry names no `label_convention`, and the loader has none to fall back on", file)
+            reason = "the entry names no `label_convention`, and the loader has none to fall back on"
+            raise CaseError(case, reason, str(file))
         values = self._read(str(file), case)
         try:
             classes = to_internal(values.as_tensor().numpy(), convention, self.conventions)

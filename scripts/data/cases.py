@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which cases a run works on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..phantom.dataset import PhantomSettings, write_phantoms
+from .case_error import CaseError
+from .datalist import read_section
+from .layouts import find_cases
+
+logger = logging.getLogger(__name__)
+
+PHANTOM_CASES = {"training": 16, "validation": 2, "testing": 4}
+PHANTOM_SPACING = 2.0  # mm; a brain is about 70 x 90 x 70 voxels
+
+
+def read_cases(
+    section: str,
+    modalities: Sequence[str],
+    dataset_dir: str = "",
+    datalist_file: str = "datalist.json",
+    phantom_dir: str | None = None,
+) -> list[dict]:
+    """Read one section of a datalist; with no data set at all, make phantoms first.
+
+    Args:
+        section: ``"training"``, ``"validation"`` or ``"testing"``.
+        modalities: names that the run knows, in channel order.
+        dataset_dir: folder of the data set; empty means that there is none.
+        datalist_file: datalist inside ``dataset_dir``, or an absolute path.
+        phantom_dir: where phantoms are made if ``dataset_dir`` is empty.
+
+    Raises:
+        FileNotFoundError: if the datalist is not there; phantoms never stand in for a data set that was named.
+    """
+    if not dataset_dir:
+        if phantom_dir is None:
+            raise FileNotFoundError("`dataset_dir` is empty; expected the folder that holds the datalist.")
+        logger.warning("no `dataset_dir` was given: using PHANTOMS, simulated images, in %s", phantom_dir)
+        settings = PhantomSettings(spacing_mm=PHANTOM_SPACING, modalities=tuple(modalities))
+        return read_section(write_phantoms(Path(phantom_dir), PHANTOM_CASES, settings), section, modalities)
+    path = Path(dataset_dir) / datalist_file
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no datalist at {path}; expected the JSON file that `python -m scripts.tools.make_datalist` writes. "
+            "See `dataset_dir` and `datalist_file` in the configuration."
+        )
+    return read_section(path, section, modalities)
+
+
+def find_patients(
+    dataset_dir: str,
+    modalities: Sequence[str],
+    layout: str = "auto",
+    patterns: Mapping[str, str] | None = None,
+) -> list[dict]:
+    """Find the patients of a folder for inference; labels, where there are any, are left aside.
+
+    A patient whose files are ambiguous comes as ``{"case": name, "failure": reason}``, so that the others are not lost.
+
+    Args:
+        dataset_dir: folder of patients, or one patient's own folder.
+        modalities: names to look for.
+        layout: see ``scripts.data.layouts.find_cases``.
+        patterns: file name of each modality, for files that no known layout describes.
+    """
+    failures: list[CaseError] = []
+    found = find_cases(dataset_dir, layout=layout, modalities=modalities, patterns=patterns, failures=failures)
+    kept = ("case", "images", "image", "channels")
+    cases = [{key: entry[key] for key in kept if key in entry} for entry in found]
+    return cases + [{"case": error.case, "failure": str(error)} for error in failures]

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""How batches reach networks, and how an evaluation outlives a case that fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from monai.data import Dataset, MetaTensor
+from monai.engines import SupervisedEvaluator
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+FAILURE = "failure"  # key under which a batch carries the reason why its case could not be loaded
+
+
+def prepare_batch(
+    batchdata: Mapping[str, Any], device: torch.device | str | None, non_blocking: bool = False, **kwargs: Any
+) -> tuple[Tensor, Tensor, tuple, dict[str, Tensor]]:
+    """Turn a batch into ``(image, label, args, kwargs)`` of MONAI's trainer, as plain tensors.
+
+    ``available`` ``(B, M)`` goes to the network as an argument where a setting wrote it; elsewhere the network reads
+    what is available from the NaN channels.
+    """
+    image, label = (_plain(batchdata[key]).to(device, non_blocking=non_blocking) for key in ("image", "label"))
+    extra = {key: batchdata[key].to(device) for key in ("available",) if key in batchdata}
+    return image, label, (), extra
+
+
+def prepare_case(
+    batchdata: Mapping[str, Any], device: torch.device | str | None, non_blocking: bool = False, **kwargs: Any
+) -> tuple[Tensor, Tensor | None, tuple, dict]:
+    """Turn a batch into evaluator arguments; the image keeps its metadata, and the label its own grid."""
+    return batchdata["image"].to(device, non_blocking=non_blocking), batchdata.get("label"), (), {}
+
+
+def _plain(x: Tensor) -> Tensor:
+    return x.as_tensor() if isinstance(x, MetaTensor) else x
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Follow the chain of causes to its beginning; MONAI wraps what a transform raises."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+class CaseDataset(Dataset):
+    """A MONAI dataset whose item, when its case cannot be loaded, says why instead of ending the run.
+
+    Such an item is ``{"case": name, "failure": reason}``; ``CaseEvaluator`` takes it from there.
+    """
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if FAILURE in self.data[index]:
+            return self.data[index]
+        try:
+            return super().__getitem__(index)
+        except Exception as error:  # whatever is wrong with one patient must not lose the others
+            cause = root_cause(error)
+            logger.debug("loading failed", exc_info=error)
+            return {"case": str(self.data[index].get("case", index)), FAILURE: str(cause) or type(cause).__name__}
+
+
+class CaseEvaluator(SupervisedEvaluator):
+    """MONAI's evaluator for batches of one case, which reports a failing case and goes on.
+
+    Takes the arguments of ``SupervisedEvaluator``. Handlers that belong to a case attach to
+    ``IterationEvents.MODEL_COMPLETED``, so that what they raise counts as a failure of that case.
+
+    Attributes:
+        failures: reason by name of case, of the current or last run.
+    """
+
+    failures: dict[str, str]
+
+    def run(self, global_epoch: int = 1) -> None:
+        self.failures = {}
+        super().run(global_epoch)
+
+    def _iteration(self, engine: SupervisedEvaluator, batchdata: dict[str, Any]) -> dict:
+        case = str(batchdata["case"][0]) if "case" in batchdata else f"number {engine.state.iteration}"
+        try:
+            if FAILURE in batchdata:
+                raise RuntimeError(batchdata[FAILURE][0])
+            return super()._iteration(engine, batchdata)
+        except Exception as error:
+            self.failures[case] = str(root_cause(error))
+            logger.error("%s failed: %s", case, self.failures[case])
+            logger.debug("traceback", exc_info=error)
+            engine.state.output = {}
+            return engine.state.output
+
+    def report_failures(self) -> None:
+        """End the process with a non-zero status if any case failed, naming all of them."""
+        failures = getattr(self, "failures", {})  # an engine that never ran has none
+        if failures:
+            lines = [f"{len(failures)} of {self.state.epoch_length} cases failed:", *failures.values()]
+            raise SystemExit("\n  ".join(lines))

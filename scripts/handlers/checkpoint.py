@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps what a run has learnt: checkpoints to resume from, and the model file to use."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import Evaluator
+from monai.handlers import CheckpointLoader
+
+from ..files import replacing
+
+logger = logging.getLogger(__name__)
+
+
+def save_atomically(content: Any, path: Path) -> None:
+    """Write with ``torch.save``, whole or not at all."""
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+class RunCheckpointHandler:
+    """Save the state of a run after every epoch, the best and the last network; resume from the newest state.
+
+    Under ``save_dir``: ``checkpoint_epoch=<N>.pt`` (all of ``save_dict``, the newest ``num_kept`` of them) and
+    ``best.pt`` (likewise, of the best validation). ``model_file`` is a flat state dict of the network alone: the best by
+    validation, or the last where nothing was validated.
+
+    Attach to the trainer behind the handlers that change state at the end of an epoch (learning rate, validation).
+    Without ``resume``, checkpoints that an earlier run left in ``save_dir`` are moved aside, never overwritten.
+
+    Args:
+        save_dir: folder of the resumable checkpoints.
+        save_dict: name to object with ``state_dict`` and ``load_state_dict``; ``model`` is the network.
+        model_file: path of the flat state dict, e.g. ``models/model.pt``.
+        evaluator: the validation engine whose ``metric`` decides what is best; ``None`` keeps the last network.
+        metric: name in ``evaluator.state.metrics``, larger is better.
+        num_kept: how many epochs' checkpoints to keep.
+        resume: continue from the newest checkpoint in ``save_dir``.
+
+    Raises:
+        ValueError: if ``save_dict`` has no ``model``.
+        FileNotFoundError: on start, if there is nothing to resume from.
+    """
+
+    def __init__(
+        self,
+        save_dir: str,
+        save_dict: Mapping[str, Any],
+        model_file: str,
+        evaluator: Evaluator | None = None,
+        metric: str = "mean_dice",
+        num_kept: int = 2,
+        resume: bool = False,
+    ) -> None:
+        if "model" not in save_dict:
+            raise ValueError(f"`save_dict` has {sorted(save_dict)}; expected `model`, the network, among them.")
+        self.save_dir, self.model_file = Path(save_dir), Path(model_file)
+        self.save_dict = {**save_dict, "best": self}
+        self.evaluator, self.metric = evaluator, metric
+        self.num_kept, self.resume = num_kept, resume
+        self.best_value, self.best_epoch = -1.0, 0
+        self.validated = False
+
+    def state_dict(self) -> dict[str, float]:
+        """Return which epoch was best, and its metric."""
+        return {"best_value": self.best_value, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Restore which epoch was best."""
+        self.best_value, self.best_epoch = float(state["best_value"]), int(state["best_epoch"])
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer, whose own state is saved too."""
+        self.save_dict["trainer"] = engine
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        if self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.COMPLETED, self._note_validation)
+
+    def newest(self) -> Path | None:
+        """Find the checkpoint of the latest epoch."""
+        return max(self.save_dir.glob("checkpoint_epoch=*.pt"), key=_epoch, default=None)
+
+    def _start(self, engine: Engine) -> None:
+        newest = self.newest()
+        if not self.resume:
+            if newest is not None:
+                logger.warning("checkpoints of an earlier run were moved to %s", self._move_aside())
+            return
+        if newest is None:
+            raise FileNotFoundError(
+                f"`resume` is set but {self.save_dir} has no checkpoint_epoch=*.pt; expected those of the run to continue. "
+                "Check `output_dir`, or start without `resume`."
+            )
+        CheckpointLoader(str(newest), self.save_dict, map_location="cpu")(engine)
+        logger.info("resumed from %s, best so far %.4f in epoch %d", newest, self.best_value, self.best_epoch)
+
+    def _move_aside(self) -> Path:
+        number = 1
+        while (aside := self.save_dir.with_name(f"{self.save_dir.name}_{number}")).exists():
+            number += 1
+        return self.save_dir.rename(aside)
+
+    def _note_validation(self, evaluator: Engine) -> None:
+        self.validated = True
+
+    def _save(self, engine: Engine) -> None:
+        model = self.save_dict["model"]
+        value = self.evaluator.state.metrics.get(self.metric) if self.validated else None
+        improved = value is not None and value > self.best_value
+        self.validated = False
+        if improved:
+            self.best_value, self.best_epoch = float(value), engine.state.epoch
+        state = {name: each.state_dict() for name, each in self.save_dict.items()}
+        save_atomically(state, self.save_dir / f"checkpoint_epoch={engine.state.epoch}.pt")
+        if improved:
+            save_atomically(state, self.save_dir / "best.pt")
+        if improved or self.best_epoch == 0:
+            save_atomically(model.state_dict(), self.model_file)
+        for old in sorted(self.save_dir.glob("checkpoint_epoch=*.pt"), key=_epoch)[: -self.num_kept]:
+            old.unlink()
+
+
+def _epoch(path: Path) -> int:
+    return int(path.stem.split("=")[1])

@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Records with every run what is needed to make its numbers again."""
+
+from __future__ import annotations
+
+import ast
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
+
+from ..files import replacing, write_json
+
+PACKAGES = ("torch", "monai", "pytorch-ignite", "numpy", "nibabel")
+
+
+class RunRecordHandler:
+    """Write ``run.json`` (command, seed, versions, git state, hardware) and the merged ``config.yaml`` when a run starts.
+
+    ``config.yaml`` is itself a configuration: ``python -m monai.bundle run training --config_file <it>`` repeats the
+    run. It is left out where the process was not started by ``monai.bundle run``. Attach to the engine that runs.
+
+    Args:
+        output_dir: folder of the run.
+        seed: of the run.
+    """
+
+    def __init__(self, output_dir: str, seed: int) -> None:
+        self.output_dir, self.seed = Path(output_dir), seed
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer or evaluator."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        write_json(self.output_dir / "run.json", {"seed": self.seed, **environment()})
+        config = merged_config(sys.argv[1:])
+        if config is not None:
+            with replacing(self.output_dir / "config.yaml") as temporary:
+                temporary.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def environment() -> dict[str, Any]:
+    """Describe command, date, versions, git state of the bundle and hardware."""
+    bundle_root = Path(__file__).resolve().parents[2]
+    return {
+        "command": sys.argv,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "git_commit": _git(bundle_root, "rev-parse", "HEAD"),
+        "git_changes": _git(bundle_root, "status", "--porcelain"),
+        "processor": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def merged_config(arguments: Sequence[str]) -> dict[str, Any] | None:
+    """Merge the configuration files and overrides that a ``monai.bundle run`` command line names.
+
+    Args:
+        arguments: the command line behind the program's name.
+
+    Returns:
+        the merged configuration, or ``None`` if the command line names no ``--config_file``.
+    """
+    options = dict(_options(arguments))
+    files = options.pop("config_file", None)
+    if files is None:
+        return None
+    parser = ConfigParser(ConfigParser.load_config_files(_literal(files)))
+    for name, value in options.items():
+        if name not in ("meta_file", "logging_file", "run_id", "init_id", "final_id", "args_file", "tracking"):
+            parser[name] = _literal(value)
+    return parser.config
+
+
+def _options(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """Read ``--name value`` and ``--name=value`` as MONAI's command line does."""
+    options, i = [], 0
+    while i < len(arguments):
+        name, equals, value = arguments[i].removeprefix("--").partition("=")
+        if arguments[i].startswith("--"):
+            if not equals:
+                i += 1
+                value = arguments[i] if i < len(arguments) else "True"
+            options.append((name, value))
+        i += 1
+    return options
+
+
+def _literal(text: str) -> Any:
+    """Read a Python literal; whatever is none, and ``true`` or ``false`` apart, stays text."""
+    try:
+        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Ask git; ``None`` where the bundle is no checkout or git is not there."""
+    try:
+        result = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None

@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""How a whole case, larger than a training patch, is segmented from the modalities it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.data import MetaTensor
+from monai.inferers import SlidingWindowInferer
+from torch import Tensor, nn
+
+from ..modalities import evaluable_subsets, parse_subset
+from ..networks.base import acquired_modalities
+from .autocast import reduced_precision
+
+
+class IncompleteSlidingWindowInferer(SlidingWindowInferer):
+    """Average class probabilities over sliding windows; what a case lacks is decided once, on the whole image.
+
+    Args:
+        roi_size: window in voxels along each spatial axis.
+        overlap: share of a window that the next one covers, 0 to below 1; 0.5 is the published setting.
+        sw_batch_size: windows for each forward pass.
+        precision: ``"float32"`` or ``"bfloat16"`` for the network; probabilities are averaged in float32.
+        kwargs: further arguments of MONAI's ``SlidingWindowInferer``; its default weighting is uniform, as published.
+
+    Shape:
+        - inputs: ``(B, M, *S)``, absent modalities NaN
+        - output: ``(B, C, *S)`` probabilities
+    """
+
+    def __init__(
+        self,
+        roi_size: Sequence[int],
+        overlap: float = 0.5,
+        sw_batch_size: int = 1,
+        precision: str = "float32",
+        **kwargs,
+    ) -> None:
+        super().__init__(roi_size=roi_size, overlap=overlap, sw_batch_size=sw_batch_size, **kwargs)
+        self.precision = precision
+
+    def __call__(self, inputs: Tensor, network: nn.Module, *args, **kwargs) -> Tensor:
+        acquired = self.acquired(inputs)
+
+        def predict(window: Tensor) -> Tensor:
+            with reduced_precision(window.device, self.precision):
+                logits = network(window, acquired.expand(window.shape[0], -1))
+            return logits.float().softmax(dim=1)
+
+        return super().__call__(inputs, predict)
+
+    @staticmethod
+    def acquired(inputs: Tensor) -> Tensor:
+        """Tell which modalities the case has, from the whole image: ``(1, M)`` bool.
+
+        Raises:
+            ValueError: if the batch holds several cases with different modalities, or a case that has none.
+        """
+        plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        acquired = acquired_modalities(plain)
+        if not bool((acquired == acquired[:1]).all()):
+            raise ValueError(
+                f"the batch mixes cases with different modalities {acquired.int().tolist()}; sliding windows need a "
+                "batch size of 1 for such cases. See the data loader in the configuration."
+            )
+        if not bool(acquired.any()):
+            raise ValueError("every channel of the image contains NaN, so no modality is there to segment from.")
+        return acquired[:1]
+
+
+class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
+    """Segment a case from several subsets of its modalities, encoding every window only once.
+
+    Args:
+        roi_size: window in voxels along each spatial axis.
+        modalities: names in channel order.
+        subsets: names such as ``"flair+t2"`` or ``"all"``; ``None`` means every non-empty subset. Those that name a
+            modality the case lacks are left out for that case.
+        kwargs: arguments of ``IncompleteSlidingWindowInferer``.
+
+    Shape:
+        - inputs: ``(B, M, *S)``, absent modalities NaN
+        - output: ``(B, K, *S)`` uint8 classes, one channel for each of the K subsets of ``subsets_for(acquired)``
+    """
+
+    def __init__(
+        self, roi_size: Sequence[int], modalities: Sequence[str], subsets: Sequence[str] | None = None, **kwargs
+    ) -> None:
+        super().__init__(roi_size, **kwargs)
+        self.modalities = list(modalities)
+        self.subsets = None if subsets is None else torch.stack([parse_subset(s, modalities) for s in subsets])
+
+    def subsets_for(self, acquired: Tensor) -> Tensor:
+        """List the subsets that a case with ``acquired`` ``(M,)`` modalities is segmented from: ``(K, M)`` bool."""
+        return evaluable_subsets(acquired, self.subsets)
+
+    def __call__(self, inputs: Tensor, network: nn.Module, *args, **kwargs) -> Tensor:
+        acquired = self.acquired(inputs)
+        subsets = self.subsets_for(acquired[0].cpu()).to(acquired.device)
+
+        def predict(window: Tensor) -> Tensor:
+            with reduced_precision(window.device, self.precision):
+                features = network.encode(window, acquired.expand(window.shape[0], -1))
+                logits = [self._fuse(network, features, subset) for subset in subsets]
+            return torch.cat([each.float().softmax(dim=1) for each in logits], dim=1)  # (b, K * C, *roi)
+
+        probabilities = SlidingWindowInferer.__call__(self, inputs, predict)
+        return probabilities.unflatten(1, [len(subsets), -1]).argmax(dim=2).to(torch.uint8)
+
+    @staticmethod
+    def _fuse(network: nn.Module, features: list[Tensor], subset: Tensor) -> Tensor:
+        shown = subset.expand(features[0].shape[0], -1)
+        return network.fuse(network.align(features, shown), shown)

@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""The outlines of a tumour's compartments on the fine grid."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .anatomy import CSF, WHITE
+from .fields import interpolate, random_field
+from .grid import Grid
+from .tumour import Tumour, level_of_count
+
+PATHOLOGIES = ("edema", "necrosis", "non_enhancing", "enhancing")
+BACKGROUND, NECROTIC_CORE, EDEMA, ENHANCING = 0, 1, 2, 3  # internal classes of labels
+# Size of the structures (mm) of the random fields that roughen the outlines.
+NOISE_MM = {
+    "core_lobes": 14.0,
+    "core_bumps": 6.0,
+    "core_fray": 3.5,
+    "edema_lobes": 15.0,
+    "edema_bumps": 6.0,
+    "rim_gaps": 9.0,
+    "rim_bumps": 4.0,
+    "islands": 7.0,
+}
+LARGEST_SHARE = 0.2  # of the brain that the grid shows: a small grid shows a small tumour
+
+
+class Compartments(NamedTuple):
+    """The tumour on the fine grid, at the voxels of the brain.
+
+    Attributes:
+        fractions: ``(4, N)`` float32 of ``PATHOLOGIES``, in [0, 1], their sum at most 1.
+        label: ``(N,)`` uint8 internal classes.
+        effaced: ``(N,)`` in [0, 1], how much the sulci are pressed shut.
+    """
+
+    fractions: NDArray
+    label: NDArray
+    effaced: NDArray
+
+
+def delineate(tumour: Tumour, grid: Grid, brain: NDArray, tissue: NDArray) -> Compartments:
+    """Cut the compartments out of a grown tumour on the fine grid.
+
+    Each outline is a level of a distance (mm) that is raised or lowered by random fields and by the tissue at hand,
+    chosen so that the compartment has its planned volume.
+
+    Args:
+        tumour: what has grown.
+        grid: fine grid.
+        brain: ``(X, Y, Z)`` bool, with ``N`` voxels.
+        tissue: ``(K, N)`` fractions of the healthy tissues, after mass effect.
+    """
+    plan, rng = tumour.plan, np.random.default_rng([tumour.plan.seed, 1])
+    noise = {name: random_field(rng, grid.axes, scale)[brain] for name, scale in NOISE_MM.items()}
+    fluid = np.clip(tissue[CSF] - 0.25, 0, 1)
+    softness = 0.25 + 0.25 * grid.spacing  # mm, how gradual an edge looks in a voxel
+    shown_ml = np.count_nonzero(brain) * grid.voxel_ml
+    whole_voxels = min(plan.whole_ml, LARGEST_SHARE * shown_ml) / grid.voxel_ml
+
+    core = interpolate(tumour.core, tumour.axes, grid.axes)[brain]
+    unreached = core < 2.0
+    ruggedness = min(1.0, plan.core_radius_mm / 14)  # a small core would fall to pieces
+    core += ruggedness * (3.2 * noise["core_lobes"] + 1.4 * noise["core_bumps"] + 0.7 * noise["core_fray"])
+    core[unreached] = -np.inf
+    core -= 40 * fluid
+    core_voxels = min(whole_voxels * plan.core_share, 0.95 * np.count_nonzero(~unreached))
+    depth = core - level_of_count(core, core_voxels)
+
+    edema = interpolate(tumour.edema, tumour.axes, grid.axes)[brain]
+    unreached = edema < 2.0
+    edema += 16 * (tissue[WHITE] - 0.6) + 3.0 * noise["edema_lobes"] + 1.2 * noise["edema_bumps"]
+    edema[unreached] = -np.inf
+    infiltrated = edema - 60 * fluid
+    infiltrated[depth > 0] = np.inf
+    level = level_of_count(infiltrated, min(whole_voxels, np.count_nonzero(infiltrated > -np.inf) - 1))
+    rim = _enhancing_share(plan.rim_mm, depth, noise, softness)
+    fractions = _fractions(plan.rim_mm, depth, infiltrated - level, rim, noise["islands"], softness)
+    label = np.where(infiltrated > level, EDEMA, BACKGROUND)
+    label = np.where(depth > 0, np.where(rim > 0.5, ENHANCING, NECROTIC_CORE), label)
+    return Compartments(fractions, label.astype(np.uint8), _soft(edema - level, 4.0))
+
+
+def _soft(distance: NDArray, width: float) -> NDArray:
+    """Go from 0 to 1 where a distance (mm) changes sign."""
+    return 1 / (1 + np.exp(-np.clip(distance / width, -30, 30)))
+
+
+def _enhancing_share(rim_mm: float, depth: NDArray, noise: dict[str, NDArray], softness: float) -> NDArray:
+    """Share of the core that enhances: a rim of uneven thickness with gaps and some islands, all of it, or nothing."""
+    if rim_mm == 0:
+        return np.zeros_like(depth)
+    if np.isinf(rim_mm):
+        return _soft(1.9 - noise["rim_gaps"] - 0.4 * noise["rim_bumps"], 0.25)
+    thickness = rim_mm * (1 + 0.6 * noise["rim_gaps"] + 0.7 * noise["rim_bumps"])
+    islands = _soft(3 * (noise["islands"] + 0.5 * noise["rim_bumps"] - 1.7), softness)
+    return np.maximum(_soft(thickness - depth, softness), islands)
+
+
+def _fractions(
+    rim_mm: float, depth: NDArray, reach: NDArray, rim: NDArray, islands: NDArray, softness: float
+) -> NDArray:
+    """Fill voxels with PATHOLOGIES: (4, N); edema is dense near the core, a core that does not enhance is solid."""
+    core = _soft(depth, softness)
+    edema = _soft(reach, 1.2 + softness) * (0.72 + 0.28 * _soft(reach - 8, 3.0)) * (1 - core)
+    cystic = _soft(3 * islands + (4.0 if rim_mm else -4.5), 0.7)
+    rest = core * (1 - rim)
+    return np.stack([edema, rest * cystic, rest * (1 - cystic), core * rim]).astype(np.float32)

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of phantoms with its datalist."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ..data.datalist import write_datalist
+from ..data.label_conventions import from_internal
+from ..data.missing_rate import assign_availability, parse_missing_rates
+from ..files import replacing, write_json
+from .case import Phantom, PhantomSettings, make_phantom
+
+__all__ = ["Phantom", "PhantomSettings", "make_phantom", "write_phantoms"]
+
+GENERATOR_VERSION = 1  # raise it when the same settings make other phantoms
+SECTIONS = ("training", "validation", "testing")
+LABEL_CONVENTION = "brats2021"
+RECORD_FILE, DATALIST_FILE = "phantom.json", "datalist.json"
+
+
+def write_phantoms(
+    folder: str | Path,
+    num_cases: Mapping[str, int],
+    settings: PhantomSettings,
+    missing_rates: Mapping[str, float] | None = None,
+    progress: bool = True,
+) -> Path:
+    """Write phantoms as a data set of BraTS 2018-2021 files, ``<case>/<case>_<modality>.nii.gz`` and ``_seg``.
+
+    Files that are there already, from the same settings, are kept: an interrupted call can be repeated, and a complete
+    folder is returned at once. The datalist is written last.
+
+    Args:
+        folder: where to write; made if need be.
+        num_cases: number of cases of ``training``, ``validation`` and ``testing``, numbered on in this order.
+        settings: what phantoms to make.
+        missing_rates: share of the training cases without each modality, by name; these images are not written.
+            Validation and testing cases are complete.
+        progress: show a progress bar.
+
+    Returns:
+        Path of ``datalist.json`` in the folder.
+
+    Raises:
+        ValueError: if the folder holds phantoms of other settings, or a section or a modality is unknown.
+    """
+    unknown = sorted(set(num_cases) - set(SECTIONS))
+    if unknown:
+        raise ValueError(f"`num_cases` names the sections {unknown}; expected some of {list(SECTIONS)}.")
+    folder = Path(folder)
+    counts = {section: int(num_cases.get(section, 0)) for section in SECTIONS}
+    rates = parse_missing_rates(missing_rates, settings.modalities) if missing_rates else {}
+    acquired = _acquired(settings, counts, rates)
+    _claim(folder, _record(counts, settings, rates))
+
+    entries = [_entry(folder, index, names) for index, names in enumerate(acquired)]
+    todo = [index for index, entry in enumerate(entries) if not all(file.exists() for file in _files(entry))]
+    datalist = folder / DATALIST_FILE
+    if todo or not datalist.exists():
+        for index in tqdm(todo, desc="making phantoms", unit="case", disable=not progress):
+            _write_case(entries[index], make_phantom(settings, index), settings.modalities)
+        write_datalist(
+            datalist,
+            _by_section(entries, counts),
+            settings.modalities,
+            missing_rates=rates,
+            phantom={"version": GENERATOR_VERSION, **asdict(settings)},
+        )
+    return datalist
+
+
+def _record(counts: dict[str, int], settings: PhantomSettings, missing_rates: dict[str, float]) -> dict[str, object]:
+    """What determines the folder's content; rates as pairs, since their order matters."""
+    rates = list(missing_rates.items())
+    record = {"version": GENERATOR_VERSION, **asdict(settings), "num_cases": counts, "missing_rates": rates}
+    return json.loads(json.dumps(record))  # tuples become lists, as they will be when read back
+
+
+def _claim(folder: Path, record: dict[str, object]) -> None:
+    """Note the record in the folder, or compare it with the one that is there."""
+    file = folder / RECORD_FILE
+    if not file.exists():
+        write_json(file, record)
+        return
+    found = json.loads(file.read_text(encoding="utf-8"))
+    differing = [name for name in record | found if record.get(name) != found.get(name)]
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f"`{folder}` holds phantoms of other settings: `{name}` is {found.get(name)}, asked for is "
+            f"{record.get(name)} (differing: {differing}). Use another folder or delete this one. See {file}."
+        )
+
+
+def _acquired(settings: PhantomSettings, counts: dict[str, int], missing_rates: dict[str, float]) -> list[list[str]]:
+    """Modalities that each case has, training cases first."""
+    complete = [list(settings.modalities) for _ in range(sum(counts.values()))]
+    training = counts[SECTIONS[0]]
+    if not missing_rates or not training:
+        return complete
+    available = assign_availability(training, list(missing_rates.values()))  # (N, M), columns as the rates are named
+    for names, row in zip(complete[:training], available, strict=True):
+        kept = {name for name, present in zip(missing_rates, row, strict=True) if present}
+        names[:] = [name for name in names if name in kept]
+    return complete
+
+
+def _entry(folder: Path, index: int, names: list[str]) -> dict:
+    case = f"phantom_{index:04d}"
+    stem = folder / case / case
+    return {
+        "case": case,
+        "images": {name: f"{stem}_{name}.nii.gz" for name in names},
+        "label": f"{stem}_seg.nii.gz",
+        "label_convention": LABEL_CONVENTION,
+    }
+
+
+def _files(entry: dict) -> list[Path]:
+    return [Path(file) for file in (*entry["images"].values(), entry["label"])]
+
+
+def _by_section(entries: list[dict], counts: dict[str, int]) -> dict[str, list[dict]]:
+    stops = np.cumsum(list(counts.values()))
+    return {section: entries[stop - counts[section] : stop] for section, stop in zip(counts, stops, strict=True)}
+
+
+def _write_case(entry: dict, phantom: Phantom, modalities: tuple[str, ...]) -> None:
+    for name, file in entry["images"].items():
+        _write_image(file, phantom.images[modalities.index(name)], phantom.affine)
+    _write_image(entry["label"], from_internal(phantom.label, LABEL_CONVENTION), phantom.affine)
+
+
+def _write_image(file: str, array: NDArray, affine: NDArray) -> None:
+    image = nibabel.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    with replacing(file) as temporary:
+        nibabel.save(image, temporary)

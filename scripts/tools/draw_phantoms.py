@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Draw phantoms: a row per case, a column per modality, the label's outlines in the last column.
+
+    python -m scripts.tools.draw_phantoms --output docs/phantoms.png --indices 0,2,8,7,33,6
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import fire
+import numpy as np
+from numpy.typing import NDArray
+
+from ..files import replacing
+from ..phantom.contrast import default_modalities
+from ..phantom.dataset import PhantomSettings, make_phantom
+
+# Okabe and Ito's palette, distinct to colour-blind readers: class -> (colour, name)
+OUTLINES = {1: ("#F0E442", "NCR/NET"), 2: ("#56B4E9", "ED"), 3: ("#D55E00", "ET")}
+PLANES = ((2, "axial"), (1, "coronal"), (0, "sagittal"))
+
+
+def main(
+    output: str = "docs/phantoms.png",
+    indices: Sequence[int] = (0, 8, 36, 7, 33, 6),
+    spacing_mm: float = 1.0,
+    modalities: str | Sequence[str] | None = None,
+    seed: int = 0,
+    row_inches: float = 1.75,
+    dots_per_inch: int = 90,
+) -> None:
+    """Draw some phantoms into a PNG file.
+
+    Args:
+        output: the file.
+        indices: which phantoms of the seed; planes alternate between axial, coronal and sagittal.
+        spacing_mm: edge of a voxel, in mm.
+        modalities: names from scripts/phantom/contrasts.yaml, joined by commas.
+        seed: of the data set.
+        row_inches: height of a row.
+        dots_per_inch: resolution.
+    """
+    from matplotlib.figure import Figure
+
+    names = modalities.split(",") if isinstance(modalities, str) else modalities
+    settings = PhantomSettings(spacing_mm, None, tuple(names or default_modalities()), seed)
+    indices = [indices] if isinstance(indices, int) else list(indices)
+    columns = len(settings.modalities) + 1
+    figure = Figure(figsize=(row_inches * columns, row_inches * len(indices) + 0.3), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    figure.set_facecolor("black")
+    axes = figure.subplots(len(indices), columns, squeeze=False)
+    for row, (index, panels) in enumerate(zip(indices, axes, strict=True)):
+        phantom = make_phantom(settings, index)
+        axis, plane = PLANES[row % len(PLANES)]
+        _draw_row(panels, phantom.images, phantom.label, axis)
+        panels[0].text(0.02, 0.02, f"case {index}, {plane}", color="white", fontsize=6, transform=panels[0].transAxes)
+    for panel, title in zip(axes[0], (*settings.modalities, "outlines"), strict=True):
+        panel.set_title(title, color="white", fontsize=8, pad=2)
+    for value, (colour, name) in OUTLINES.items():
+        axes[0, -1].plot([], [], color=colour, label=f"{value} {name}")
+    axes[0, -1].legend(loc="lower right", fontsize=5, labelcolor="white", facecolor="black", handlelength=1)
+    with replacing(output) as temporary:
+        figure.savefig(temporary, dpi=dots_per_inch, pil_kwargs={"optimize": True})
+    print(f"{len(indices)} phantoms drawn: {output}")
+
+
+def _draw_row(panels: NDArray, images: NDArray, label: NDArray, axis: int) -> None:
+    """Draw the slice with the largest tumour, in radiological convention (the patient's right is on the left)."""
+    others = tuple(i for i in range(3) if i != axis)
+    number = int((label > 0).sum(others).argmax())
+    for panel, image in zip(panels, (*images, images[0]), strict=True):
+        grey = _upright(image.take(number, axis), axis)
+        panel.imshow(grey, cmap="gray", vmin=0, vmax=np.percentile(image[image > 0], 99.6), interpolation="bilinear")
+        panel.axis("off")
+    outline = _upright(label.take(number, axis), axis)
+    for value, (colour, _) in OUTLINES.items():
+        if (outline == value).any():
+            panels[-1].contour(outline == value, levels=[0.5], colors=[colour], linewidths=0.7)
+
+
+def _upright(plane: NDArray, axis: int) -> NDArray:
+    """Turn a slice of an LPS volume so that the head's top, or front in axial slices, is up."""
+    return plane.T if axis == 2 else plane.T[::-1]
+
+
+if __name__ == "__main__":
+    fire.Fire(main)

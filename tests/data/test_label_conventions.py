@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Label values by convention: read, written, and refused when they contradict it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scripts.data.label_conventions import (
+    channel_definition,
+    convention_names,
+    from_internal,
+    get_convention,
+    to_internal,
+)
+
+BACKGROUND, NCR, ED, ET = range(4)
+
+# (values in the file, the classes they mean), from the publications of each data set
+MEANINGS = {
+    "internal": ([0, 1, 2, 3], [BACKGROUND, NCR, ED, ET]),
+    "brats2015": ([0, 1, 2, 3, 4], [BACKGROUND, NCR, ED, NCR, ET]),
+    "brats2021": ([0, 1, 2, 4], [BACKGROUND, NCR, ED, ET]),
+    "brats2023": ([0, 1, 2, 3], [BACKGROUND, NCR, ED, ET]),
+    "brats2024": ([0, 1, 2, 3, 4], [BACKGROUND, NCR, ED, ET, BACKGROUND]),
+    "msd": ([0, 1, 2, 3], [BACKGROUND, ED, NCR, ET]),
+}
+
+
+def test_every_convention_has_its_meaning_stated_here():
+    assert set(convention_names()) == set(MEANINGS)
+
+
+@pytest.mark.parametrize("name", MEANINGS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, np.float32, np.float64])
+def test_file_values_become_the_classes_they_mean(name, dtype):
+    values, classes = MEANINGS[name]
+    result = to_internal(np.array(values, dtype=dtype).reshape(1, -1), name)
+    assert result.dtype == np.uint8
+    assert result.tolist() == [classes]
+
+
+@pytest.mark.parametrize("name", MEANINGS)
+def test_written_classes_are_read_back_as_they_were(name):
+    classes = np.array([[BACKGROUND, NCR], [ED, ET]])
+    written = from_internal(classes, name)
+    assert set(written.ravel().tolist()) <= set(MEANINGS[name][0])
+    assert np.array_equal(to_internal(written, name), classes)
+
+
+def test_a_class_with_several_values_is_written_as_the_stated_one():
+    assert from_internal(np.array([NCR]), "brats2015").tolist() == [1]  # never 3, the non-enhancing core
+    assert from_internal(np.array([BACKGROUND]), "brats2024").tolist() == [0]  # never 4, the resection cavity
+
+
+def test_float_predictions_are_written():
+    assert from_internal(np.array([0.0, 3.0], dtype=np.float32), "brats2021").tolist() == [0, 4]
+
+
+def test_an_enhancing_tumour_of_2021_is_refused_as_2023_and_the_fitting_conventions_are_named():
+    with pytest.raises(ValueError) as caught:
+        to_internal(np.array([0, 1, 2, 4]), "brats2023")
+    message = str(caught.value)
+    assert "has the values [0, 1, 2, 4], but convention `brats2023` has [0, 1, 2, 3]" in message
+    assert "conventions that would fit: ['brats2015', 'brats2021', 'brats2024']" in message
+    assert "`label_convention` in the datalist" in message
+
+
+@pytest.mark.parametrize("values", [[0, 7], [-1, 0], [0, 300], [0.0, 1e30]])
+def test_values_that_no_convention_has_are_refused(values):
+    with pytest.raises(ValueError, match="no known convention fits"):
+        to_internal(np.array(values), "brats2021")
+
+
+@pytest.mark.parametrize("value", [0.5, 1.01, np.nan, np.inf])
+def test_values_that_are_not_integers_are_refused(value):
+    with pytest.raises(ValueError, match="1 values that are not integers.*brats2021.*Was the label map interpolated"):
+        to_internal(np.array([0.0, value, 4.0], dtype=np.float32), "brats2021")
+
+
+def test_rounding_of_a_scaled_file_is_forgiven():
+    assert to_internal(np.array([0.0, 0.99999997, 4.0000005]), "brats2021").tolist() == [BACKGROUND, NCR, ET]
+
+
+def test_classes_that_a_convention_cannot_write_are_refused():
+    with pytest.raises(ValueError, match="`brats2021` cannot write; it has \\[0, 1, 2, 3\\]"):
+        from_internal(np.array([0, 4]), "brats2021")
+
+
+@pytest.mark.parametrize("mapping", [{0: 0, 10: 2, 20: 3}, {"0": 0, "10": 2, "20": 3}, {"read": {0: 0, 10: 2, 20: 3}}])
+def test_a_mapping_from_configuration_is_a_convention(mapping):
+    assert to_internal(np.array([20, 10, 0]), mapping).tolist() == [ET, ED, BACKGROUND]
+    assert from_internal(np.array([ET, ED, BACKGROUND]), "ours", {"ours": mapping}).tolist() == [20, 10, 0]
+    assert "ours" in convention_names({"ours": mapping})
+
+
+def test_a_convention_from_configuration_is_named_when_it_would_fit():
+    with pytest.raises(ValueError, match="would fit: \\['ours'\\]"):
+        to_internal(np.array([0, 10]), "brats2021", {"ours": {0: 0, 10: 2}})
+
+
+def test_a_mapping_that_does_not_say_what_to_write_is_refused():
+    with pytest.raises(ValueError, match="Where several values are one class, say under `write`"):
+        get_convention({0: 0, 1: 1, 3: 1})
+
+
+@pytest.mark.parametrize("mapping", [{0: "background"}, {}, {0: 0, 1: 256}, {"read": [0, 1]}])
+def test_a_mapping_without_integers_is_refused(mapping):
+    with pytest.raises(ValueError, match="label convention `custom` (is|has)"):
+        get_convention(mapping)
+
+
+def test_an_unknown_convention_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="`brats1999` is unknown; expected one of .*'brats2015'.*'msd'"):
+        to_internal(np.array([0]), "brats1999")
+
+
+def test_the_channel_definition_names_the_values_that_are_written():
+    names = {"0": "background", "1": "necrotic core", "2": "edema"}
+    assert channel_definition("brats2021") == {**names, "4": "enhancing tumor"}
+    assert channel_definition("brats2015") == {**names, "4": "enhancing tumor"}
+    assert channel_definition("brats2024") == {**names, "3": "enhancing tumor"}
+    assert channel_definition({0: 0, 5: 9}) == {"0": "background", "5": "class 9"}

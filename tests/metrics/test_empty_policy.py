@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from scripts.metrics.empty_policy import EMPTY_POLICIES, empty_policy
+
+NAN = math.nan
+# policy: (dice, hd95) where both masks are empty, (dice, hd95) where exactly one is
+TABLE = {
+    "brats": ((1, 0), (0, 373.13)),
+    "passion": ((1, 0), (0, 1)),
+    "nan": ((NAN, NAN), (0, NAN)),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_each_policy_says_what_it_is_known_for(name):
+    policy = empty_policy(name)
+    for metric, both, one in zip(("dice", "hd95"), *TABLE[name], strict=True):
+        assert policy.value(metric, True, True) == pytest.approx(both, nan_ok=True)
+        assert policy.value(metric, True, False) == pytest.approx(one, nan_ok=True)
+        assert policy.value(metric, False, True) == pytest.approx(one, nan_ok=True)
+
+
+def test_the_table_of_policies_is_complete():
+    assert set(EMPTY_POLICIES) == set(TABLE)
+
+
+def test_the_penalty_of_brats_is_the_diagonal_of_its_volume():
+    diagonal = math.sqrt(240**2 + 240**2 + 155**2)
+    assert empty_policy("brats").value("hd95", True, False) == pytest.approx(diagonal, abs=0.005)
+
+
+def test_policies_are_told_in_words():
+    assert empty_policy("brats").in_words() == (
+        "prediction and truth both empty: dice 1, hd95 0; exactly one of them empty: dice 0, hd95 373.13"
+    )
+    assert "hd95 undefined" in empty_policy("nan").in_words()
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match=r"`strict` is unknown; expected one of \['brats', 'passion', 'nan'\]"):
+        empty_policy("strict")
+    with pytest.raises(ValueError, match="no value for `surface_dice`"):
+        empty_policy("brats").value("surface_dice", True, True)
+    with pytest.raises(ValueError, match="two masks with voxels"):
+        empty_policy("brats").value("dice", False, False)
