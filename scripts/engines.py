@@ -49,6 +49,12 @@ def root_cause(error: BaseException) -> BaseException:
     return error
 
 
+def reason_of(error: BaseException) -> str:
+    """Say in words what went wrong first: the message of the root cause, or its type where it has none."""
+    cause = root_cause(error)
+    return str(cause) or type(cause).__name__
+
+
 class CaseDataset(Dataset):
     """A MONAI dataset whose item, when its case cannot be loaded, says why instead of ending the run.
 
@@ -61,9 +67,8 @@ class CaseDataset(Dataset):
         try:
             return super().__getitem__(index)
         except Exception as error:  # whatever is wrong with one patient must not lose the others
-            cause = root_cause(error)
             logger.debug("loading failed", exc_info=error)
-            return {"case": str(self.data[index].get("case", index)), FAILURE: str(cause) or type(cause).__name__}
+            return {"case": str(self.data[index].get("case", index)), FAILURE: reason_of(error)}
 
 
 class CaseEvaluator(SupervisedEvaluator):
@@ -89,7 +94,7 @@ class CaseEvaluator(SupervisedEvaluator):
                 raise RuntimeError(batchdata[FAILURE][0])
             return super()._iteration(engine, batchdata)
         except Exception as error:
-            self.failures[case] = str(root_cause(error))
+            self.failures[case] = reason_of(error)
             logger.error("%s failed: %s", case, self.failures[case])
             logger.debug("traceback", exc_info=error)
             engine.state.output = {}
@@ -99,5 +104,5 @@ class CaseEvaluator(SupervisedEvaluator):
         """End the process with a non-zero status if any case failed, naming all of them."""
         failures = getattr(self, "failures", {})  # an engine that never ran has none
         if failures:
-            lines = [f"{len(failures)} of {self.state.epoch_length} cases failed:", *failures.values()]
-            raise SystemExit("\n  ".join(lines))
+            lines = [why if f"`{case}`" in why else f"case `{case}`: {why}" for case, why in failures.items()]
+            raise SystemExit("\n  ".join([f"{len(failures)} of {self.state.epoch_length} cases failed:", *lines]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .blocks import stack_modalities
 from .outputs import MultiModalOutput
 
 
@@ -108,7 +109,7 @@ class IncompleteMultiModalNetwork(nn.Module):
         stacks: list[Tensor] = []
         for i in range(len(template)):
             absent = torch.zeros_like(template[i])
-            stacks.append(torch.stack([levels[i] if len(levels) > 0 else absent for levels in encoded], dim=1))
+            stacks.append(stack_modalities([levels[i] if len(levels) > 0 else absent for levels in encoded]))
         return stacks  # (B, M, F_l, *S_l)
 
     def _empty_levels(self, x: Tensor) -> list[Tensor]:

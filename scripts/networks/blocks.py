@@ -9,10 +9,25 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
+from .fused_layers import conv_norm_act, norm_act
+
 
 def normalize_activate(x: Tensor, slope: float = 0.2) -> Tensor:
     """Apply instance normalisation (biased variance, eps 1e-5, no affine) and a leaky ReLU."""
+    if not torch.jit.is_scripting():
+        return norm_act(x)
     return F.leaky_relu(F.instance_norm(x), slope, inplace=True)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Lay ``(B, F, *S)`` out with the channels of a voxel side by side, which convolutions here are fastest on."""
+    return x.contiguous(memory_format=torch.channels_last_3d if x.dim() == 5 else torch.channels_last)
+
+
+def stack_modalities(features: list[Tensor]) -> Tensor:
+    """Stack M tensors ``(B, F, *S)`` into ``(B, M, F, *S)``, the M * F channels of a voxel side by side in memory."""
+    stacked = torch.stack([each.movedim(1, -1) for each in features], dim=-2)  # (B, *S, M, F)
+    return stacked.movedim([-2, -1], [1, 2])
 
 
 def upsample(x: Tensor, size: list[int]) -> Tensor:
@@ -50,6 +65,8 @@ class ConvNormAct(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():
+            return conv_norm_act(x, self.conv.weight, self.conv.stride[0])
         return normalize_activate(self.conv(x))
 
 
@@ -79,7 +96,8 @@ class ModalityConvNormAct(nn.Module):
     def forward(self, features: Tensor, index: Tensor) -> Tensor:
         weight = self.conv.weight.flatten(1).unflatten(1, [self.num_modalities, -1])  # (O, M, F)
         weight = weight.index_select(1, index).flatten(1)  # (O, A * F)
-        mixed = torch.matmul(weight, features.flatten(3).flatten(1, 2))  # (B, O, N)
+        stacked = features.flatten(1, 2).flatten(2).transpose(1, 2)  # (B, N, A * F)
+        mixed = torch.matmul(stacked, weight.t()).transpose(1, 2)  # (B, O, N)
         return normalize_activate(mixed.unflatten(2, features.shape[3:]))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 # published name -> name here, in the groups' numbers: level "l" counts from 1 there, stages count from coarse to fine here
@@ -76,39 +77,71 @@ def rfnet_name(name: str, modalities: Sequence[str]) -> str | None:
     )
 
 
+def rfnet_modality_axis(name: str) -> int | None:
+    """Tell along which axis a parameter of RFNet holds one block for each modality; ``None`` if along none.
+
+    Args:
+        name: of the parameter here, e.g. ``"bottom_head.mix.conv.weight"``.
+    """
+    if re.fullmatch(r".*\.(shortcut_)?mix\.conv\.weight|.*\.weigh\.\d+\.0\.weight", name):
+        return 1
+    return 0 if re.fullmatch(r".*\.weigh\.\d+\.2\.(weight|bias)", name) else None
+
+
+def encoder_order(reference: Mapping[str, Tensor]) -> list[str]:
+    """List the modalities of a published checkpoint in the order of its encoders, which is that of its channels."""
+    matches = (re.match(r"(?:module\.)?([^.]+)_encoder\.", key) for key in reference)
+    return list(dict.fromkeys(match[1] for match in matches if match))
+
+
+def _reorder(value: Tensor, axis: int, order: Sequence[int]) -> Tensor:
+    """Put the blocks along an axis into another order; what stands behind the last block stays there."""
+    length = value.shape[axis] // len(order)
+    positions = torch.arange(value.shape[axis])
+    blocks = positions[: length * len(order)].view(len(order), length)[list(order)].flatten()
+    return value.index_select(axis, torch.cat([blocks, positions[length * len(order) :]]))
+
+
 def convert_state_dict(
     reference: Mapping[str, Tensor],
     network: nn.Module,
     modalities: Sequence[str],
     translate: Callable[[str, Sequence[str]], str | None] = rfnet_name,
+    modality_axis: Callable[[str], int | None] = rfnet_modality_axis,
 ) -> dict[str, Tensor]:
-    """Rename and reshape a published checkpoint so that it loads into ``network``.
+    """Rename, reshape and reorder a published checkpoint so that it loads into ``network``.
 
     Args:
-        reference: the published state dict, with or without a ``module.`` prefix.
+        reference: the published state dict, with or without a ``module.`` prefix; the order of its encoders says which
+            block of a fusing weight belongs to which modality.
         network: the network it is meant for; only its parameter names and shapes are read.
-        modalities: names in the channel order of ``network``.
+        modalities: names in the channel order of ``network``, which need not be that of the checkpoint.
         translate: from a published name to a name here.
+        modality_axis: from a name here to the axis with one block for each modality, or ``None``.
 
     Raises:
         ValueError: if keys are left over, missing, or of another shape; the message names them.
     """
     expected = network.state_dict()
-    converted, problems = {}, []
+    converted, problems, seen = {}, [], set()
     for key, value in reference.items():
         name = translate(key.removeprefix("module."), modalities)
         if name not in expected:
             problems.append(f"`{key}` is not known")
             continue
+        seen.add(name)
         # 1x1 convolutions on one voxel are linear layers here: trailing axes of length 1 are the only difference
         if value.numel() != expected[name].numel() or value.squeeze().shape != expected[name].squeeze().shape:
             problems.append(f"`{key}` has shape {tuple(value.shape)}, expected {tuple(expected[name].shape)}")
             continue
         converted[name] = value.reshape(expected[name].shape)
-    problems += [f"nothing found for `{name}`" for name in expected if name not in converted]
+    problems += [f"nothing found for `{name}`" for name in expected if name not in seen]
     if problems:
         raise ValueError(
             f"the checkpoint does not fit {type(network).__name__} with modalities {list(modalities)}, {len(problems)} "
             "differences: " + "; ".join(problems[:8]) + ("; ..." if len(problems) > 8 else "")
         )
-    return converted
+    trained = encoder_order(reference)
+    order = [trained.index(name) for name in modalities]
+    axes = {name: modality_axis(name) for name in converted}
+    return {name: x if axes[name] is None else _reorder(x, axes[name], order) for name, x in converted.items()}

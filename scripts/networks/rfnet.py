@@ -113,23 +113,24 @@ class RegionAwareFusion(nn.Module):
         )
 
     def forward(self, features: Tensor, index: Tensor, regions: Tensor) -> Tensor:
-        stacked = features.flatten(3).flatten(1, 2)  # (B, A * F, N)
-        regions = regions.detach().flatten(2)  # (B, R, N)
+        stacked = features.flatten(1, 2).flatten(2).transpose(1, 2)  # (B, N, A * F)
+        regions = regions.detach().flatten(2).transpose(1, 2)  # (B, N, R)
         weights = self.modality_weights(stacked, index, regions).index_select(2, index)  # (B, R, A)
         kernels = self.region_mix.weight.flatten(1).unflatten(1, [self.num_regions, -1])  # (O, R, F)
         kernels = torch.einsum("orf,bra->broaf", kernels, weights).flatten(3)  # (B, R, O, A * F)
-        fused = torch.matmul(kernels[:, 0], stacked) * regions[:, 0:1]  # (B, O, N)
+        fused = torch.matmul(stacked, kernels[:, 0].transpose(1, 2)) * regions[..., 0:1]  # (B, N, O)
         for r in range(1, self.num_regions):
-            fused = torch.addcmul(fused, torch.matmul(kernels[:, r], stacked), regions[:, r : r + 1])
-        region_aware = self.region_refine(normalize_activate(fused.unflatten(2, features.shape[3:])))
+            fused = torch.addcmul(fused, torch.matmul(stacked, kernels[:, r].transpose(1, 2)), regions[..., r : r + 1])
+        fused = fused.transpose(1, 2).unflatten(2, features.shape[3:])  # (B, O, *S)
+        region_aware = self.region_refine(normalize_activate(fused))
         shortcut = self.shortcut_refine(self.shortcut_mix(features, index))
         return torch.cat([region_aware, shortcut], dim=1)
 
     def modality_weights(self, stacked: Tensor, index: Tensor, regions: Tensor) -> Tensor:
-        """Weigh every modality in every region: ``(B, A * F, N)`` and ``(B, R, N)`` to ``(B, R, M)`` in (0, 1)."""
-        voxels = regions.shape[2]
-        fraction = regions.mean(dim=2, keepdim=True) + 1e-7  # (B, R, 1)
-        pooled = torch.matmul(regions, stacked.transpose(1, 2)) / voxels / fraction  # (B, R, A * F)
+        """Weigh every modality in every region: ``(B, N, A * F)`` and ``(B, N, R)`` to ``(B, R, M)`` in (0, 1)."""
+        voxels = regions.shape[1]
+        fraction = regions.mean(dim=1).unsqueeze(2) + 1e-7  # (B, R, 1)
+        pooled = torch.matmul(regions.transpose(1, 2), stacked) / voxels / fraction  # (B, R, A * F)
         pooled = pooled.unflatten(2, [index.shape[0], -1])  # (B, R, A, F)
         shape = [pooled.shape[0], self.num_regions, self.num_modalities, pooled.shape[3]]
         descriptor = torch.zeros(shape, dtype=pooled.dtype, device=pooled.device).index_copy(2, index, pooled)

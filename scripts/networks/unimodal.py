@@ -8,7 +8,7 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
-from .blocks import ConvNormAct, upsample
+from .blocks import ConvNormAct, channels_last, upsample
 
 
 class ModalityEncoder(nn.Module):
@@ -41,7 +41,7 @@ class ModalityEncoder(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         levels: list[Tensor] = []
         for first, rest in zip(self.first, self.rest):
-            x = first(x)
+            x = channels_last(first(x))
             x = x + rest(x)
             levels.append(x)
         return levels

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.sparse import csr_array
 
 from .fields import random_field, separable_product
 from .grid import BRAIN_BOX, MARGIN
@@ -122,8 +123,9 @@ def load_atlas(spacing: float) -> Atlas:
     kernels = []
     for axis in axes:
         target = np.arange(axis[0], axis[-1] + spacing / 2, spacing)
-        weight = np.exp(-0.5 * ((target[:, None] - axis) / (0.35 * spacing)) ** 2)
-        kernels.append((weight / weight.sum(1, keepdims=True)).astype(np.float32))
+        distance = np.abs(target[:, None] - axis) / (0.35 * spacing)
+        weight = np.where(distance < 4, np.exp(-0.5 * distance**2), 0)
+        kernels.append(csr_array((weight / weight.sum(1, keepdims=True)).astype(np.float32)))
     resampled = np.stack([separable_product(part.astype(np.float32), kernels) for part in maps]) / np.float32(255)
     return Atlas(resampled[1:], resampled[0], np.array([axis[0] for axis in axes]), spacing)
 

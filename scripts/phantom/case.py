@@ -139,7 +139,7 @@ def _mix(healthy: NDArray, tumour: Compartments) -> dict[str, NDArray]:
     """Put the tumour into the head; near it the sulci are pressed shut."""
     healthy = healthy.copy()
     healthy[CSF] *= 1 - 0.7 * tumour.effaced
-    healthy *= (1 - tumour.fractions.sum(0)) / healthy.sum(0)
+    healthy *= np.maximum(1 - tumour.fractions.sum(0), 0) / healthy.sum(0)
     return dict(zip((*TISSUES, *PATHOLOGIES), (*healthy, *tumour.fractions), strict=True))
 
 

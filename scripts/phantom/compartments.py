@@ -27,6 +27,8 @@ NOISE_MM = {
     "rim_bumps": 4.0,
     "islands": 7.0,
 }
+REACHED_MM = 2.0  # closer to the front than this, growth has hardly begun
+FAR_MM = 1000.0  # stands for any large distance
 LARGEST_SHARE = 0.2  # of the brain that the grid shows: a small grid shows a small tumour
 
 
@@ -64,26 +66,30 @@ def delineate(tumour: Tumour, grid: Grid, brain: NDArray, tissue: NDArray) -> Co
     whole_voxels = min(plan.whole_ml, LARGEST_SHARE * shown_ml) / grid.voxel_ml
 
     core = interpolate(tumour.core, tumour.axes, grid.axes)[brain]
-    unreached = core < 2.0
+    reached = core > REACHED_MM
     ruggedness = min(1.0, plan.core_radius_mm / 14)  # a small core would fall to pieces
     core += ruggedness * (3.2 * noise["core_lobes"] + 1.4 * noise["core_bumps"] + 0.7 * noise["core_fray"])
-    core[unreached] = -np.inf
-    core -= 40 * fluid
-    core_voxels = min(whole_voxels * plan.core_share, 0.95 * np.count_nonzero(~unreached))
-    depth = core - level_of_count(core, core_voxels)
+    depth = _above_level(core - 40 * fluid, reached, whole_voxels * plan.core_share)
 
     edema = interpolate(tumour.edema, tumour.axes, grid.axes)[brain]
-    unreached = edema < 2.0
+    reached = (edema > REACHED_MM) & (depth <= 0)
     edema += 16 * (tissue[WHITE] - 0.6) + 3.0 * noise["edema_lobes"] + 1.2 * noise["edema_bumps"]
-    edema[unreached] = -np.inf
-    infiltrated = edema - 60 * fluid
-    infiltrated[depth > 0] = np.inf
-    level = level_of_count(infiltrated, min(whole_voxels, np.count_nonzero(infiltrated > -np.inf) - 1))
+    reach = _above_level(edema - 60 * fluid, reached, whole_voxels - np.count_nonzero(depth > 0))
+    reach[depth > 0] = FAR_MM
     rim = _enhancing_share(plan.rim_mm, depth, noise, softness)
-    fractions = _fractions(plan.rim_mm, depth, infiltrated - level, rim, noise["islands"], softness)
-    label = np.where(infiltrated > level, EDEMA, BACKGROUND)
+    fractions = _fractions(plan.rim_mm, depth, reach, rim, noise["islands"], softness)
+    label = np.where(reach > 0, EDEMA, BACKGROUND)
     label = np.where(depth > 0, np.where(rim > 0.5, ENHANCING, NECROTIC_CORE), label)
-    return Compartments(fractions, label.astype(np.uint8), _soft(edema - level, 4.0))
+    return Compartments(fractions, label.astype(np.uint8), _soft(reach + 60 * fluid, 4.0))
+
+
+def _above_level(score: NDArray, reached: NDArray, count: float) -> NDArray:
+    """Subtract the level that `count` of the voxels that growth has reached exceed; the others are far below."""
+    values = score[reached]
+    if count <= 0 or not values.size:
+        return np.full_like(score, -FAR_MM)
+    level = level_of_count(values, min(count, 0.95 * values.size))
+    return np.where(reached, score - level, -FAR_MM)
 
 
 def _soft(distance: NDArray, width: float) -> NDArray:

@@ -3,7 +3,8 @@
 """Smooth functions of space: cubic B-splines over a lattice in millimetres.
 
 A random field is drawn on a lattice that is fixed in MNI152 space, so the same generator gives the same field on any
-grid. On a regular grid a tensor-product spline is three matrix products.
+grid. On a regular grid a tensor-product spline is three products with sparse matrices: quick, and unlike dense products
+the same to the last bit whatever the number of threads.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 FIELD_BOX = ((-96.0, 96.0), (-132.0, 97.0), (-96.0, 106.0))  # mm, where random fields are not zero
 # A cubic B-spline's squared integral is 151/315: the variance of a field of unit coefficients, per axis.
 UNIT_DEVIATION = (151 / 315) ** 1.5
 
 
-def spline_basis(positions: NDArray, first: float, step: float, count: int) -> NDArray:
-    """Tabulate cubic B-splines centred on ``count`` knots: ``(len(positions), count)`` float32.
+def spline_basis(positions: NDArray, first: float, step: float, count: int) -> csr_array:
+    """Tabulate cubic B-splines centred on ``count`` knots: ``(len(positions), count)`` float32, sparse.
 
     Args:
         positions: where to evaluate, in mm.
@@ -31,13 +33,14 @@ def spline_basis(positions: NDArray, first: float, step: float, count: int) -> N
     distance = np.abs(positions[:, None] - knots) / step
     near = 2 / 3 - distance**2 + distance**3 / 2
     far = (2 - np.minimum(distance, 2)) ** 3 / 6
-    return np.where(distance < 1, near, far).astype(np.float32)
+    return csr_array(np.where(distance < 1, near, far).astype(np.float32))
 
 
-def separable_product(values: NDArray, matrices: Sequence[NDArray]) -> NDArray:
+def separable_product(values: NDArray, matrices: Sequence[csr_array]) -> NDArray:
     """Multiply each of the three dimensions by its own ``(X, x)`` matrix: ``(x, y, z)`` to ``(X, Y, Z)``."""
     for matrix in matrices:
-        values = np.tensordot(values, matrix, axes=(0, 1))  # the dimension moves to the end: three turns restore order
+        rows = matrix @ values.reshape(len(values), -1)
+        values = np.moveaxis(rows.reshape(-1, *values.shape[1:]), 0, -1)  # three turns restore the order
     return values
 
 

@@ -86,7 +86,7 @@ def grow_tumour(plan: TumourPlan, head: Head, grid: Grid) -> Tumour:
     rng = np.random.default_rng(plan.seed)
     coarse = coarse_grid(COARSE_MM)
     tissue, coordinates = _coarse_tissue(head, coarse.axes)
-    seeds = _draw_seeds(rng, tissue[WHITE], coordinates, coarse, grid)
+    seeds = _draw_seeds(rng, tissue, coordinates, coarse, grid)
     reach = int(REACH_MM / COARSE_MM)
     centre = np.unravel_index(seeds[0], coarse.shape)
     window = tuple(slice(max(n - reach, 0), n + reach + 1) for n in centre)
@@ -130,20 +130,21 @@ def _conductivity(tissue: NDArray, variation: NDArray, by_tissue: tuple[float, f
     return np.clip(mixed * variation * np.clip(1 - 2 * tissue[CSF], 0, 1), 0, 1).astype(np.float32)
 
 
-def _draw_seeds(rng: np.random.Generator, white: NDArray, mni: NDArray, coarse: Grid, grid: Grid) -> NDArray:
+def _draw_seeds(rng: np.random.Generator, tissue: NDArray, mni: NDArray, coarse: Grid, grid: Grid) -> NDArray:
     """Draw one or two neighbouring coarse voxels (flat indices) in cerebral white matter that the grid shows."""
     x, y, z = mni
     stem = (np.abs(x) < 15) & (z < -5) & (y < -5)
     below_tentorium = (y < -36) & (z < -16 + 0.25 * (y + 90))
-    weight = np.clip(ndimage.uniform_filter(white, 3), 0, None) ** 2 * white * ~(stem | below_tentorium)
-    weight *= (np.abs(x) > 8) * (z > -30)
+    cerebral = ~(stem | below_tentorium) & (np.abs(x) > 8) & (z > -30)
+    density = ndimage.uniform_filter(tissue[WHITE], 3)
+    weight = np.where(cerebral & (density > 0.4), density**2 * tissue[WHITE], 0)
+    shown = np.ones_like(cerebral)
     for i, axis in enumerate(grid.axes):
         margin = 0.12 * grid.spacing * len(axis)
-        shown = (coarse.axes[i] > axis.min() + margin) & (coarse.axes[i] < axis.max() - margin)
-        if shown.any():
-            weight = weight * shown.reshape([-1 if i == j else 1 for j in range(3)])
-    if not weight.any():
-        weight = np.ones_like(weight)
+        within = (coarse.axes[i] > axis.min() + margin) & (coarse.axes[i] < axis.max() - margin)
+        shown &= within.reshape([-1 if i == j else 1 for j in range(3)])
+    choices = (weight * shown, (tissue[WHITE] + tissue[DEEP_GREY]) * shown, weight)  # a small grid shows what it can
+    weight = next(choice for choice in choices if choice.any())
     first = rng.choice(weight.size, p=(weight / weight.sum()).ravel())
     mesh = np.meshgrid(*coarse.axes, indexing="ij")
     distance = np.sqrt(sum((part - part.flat[first]) ** 2 for part in mesh))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw phantoms: a row per case, a column per modality, the label's outlines in the last column.
 
-    python -m scripts.tools.draw_phantoms --output docs/phantoms.png --indices 0,2,8,7,33,6
+    python -m scripts.tools.draw_phantoms --output docs/phantoms.png --indices 0,8,36,7,33,22
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PLANES = ((2, "axial"), (1, "coronal"), (0, "sagittal"))
 
 def main(
     output: str = "docs/phantoms.png",
-    indices: Sequence[int] = (0, 8, 36, 7, 33, 6),
+    indices: Sequence[int] = (0, 8, 36, 7, 33, 22),
     spacing_mm: float = 1.0,
     modalities: str | Sequence[str] | None = None,
     seed: int = 0,
@@ -71,13 +71,15 @@ def _draw_row(panels: NDArray, images: NDArray, label: NDArray, axis: int) -> No
     """Draw the slice with the largest tumour, in radiological convention (the patient's right is on the left)."""
     others = tuple(i for i in range(3) if i != axis)
     number = int((label > 0).sum(others).argmax())
-    for panel, image in zip(panels, (*images, images[0]), strict=True):
-        grey = _upright(image.take(number, axis), axis)
-        panel.imshow(grey, cmap="gray", vmin=0, vmax=np.percentile(image[image > 0], 99.6), interpolation="bilinear")
+    dimmed = 0.55 * images[0]  # so that the outlines stand out
+    for panel, image, reference in zip(panels, (*images, dimmed), (*images, images[0]), strict=True):
+        grey, white = _upright(image.take(number, axis), axis), np.percentile(reference[reference > 0], 99.6)
+        panel.imshow(grey, cmap="gray", vmin=0, vmax=white, interpolation="bilinear")
         panel.axis("off")
     outline = _upright(label.take(number, axis), axis)
     for value, (colour, _) in OUTLINES.items():
         if (outline == value).any():
+            panels[-1].contourf(outline == value, levels=[0.5, 1], colors=[colour], alpha=0.35)
             panels[-1].contour(outline == value, levels=[0.5], colors=[colour], linewidths=0.7)
 
 

@@ -142,8 +142,8 @@ class LoadCased(MapTransform):
         return with_meta(clean_image(image.as_tensor()[0], case, file, self.non_finite)[None], image)
 
     def _stacked(self, file: str, channels: Sequence[str], case: str) -> dict[str, MetaTensor]:
-        """Read a stacked file, leaving out the channels that carry nothing."""
-        self._check_names(channels, case, file)
+        """Read a stacked file, leaving out channels that carry nothing or that the entry names ``None`` (unused)."""
+        self._check_names([name for name in channels if name is not None], case, file)
         stack = self._read(file, case, channels=len(channels))
         acquired = {}
         for name in filter(channels.__contains__, self.modalities):

@@ -104,6 +104,13 @@ def test_a_stacked_file_is_taken_apart_by_its_channel_names(load, entry, write, 
     assert bool(torch.isnan(image[2]).all())
 
 
+def test_an_unnamed_channel_of_a_stacked_file_is_left_out(load, write, volumes):
+    file = write(np.stack(list(volumes.values()), -1), "stack.nii.gz")
+    image = load({"case": "case_b", "image": file, "channels": ["flair", None, "t1", None]})["image"]
+    assert torch.isnan(image).flatten(1).all(1).tolist() == [False, True, False, True]
+    assert np.array_equal(image[2].numpy(), volumes["t1"])
+
+
 def test_a_stacked_file_alone_has_the_configured_modalities(load, write, volumes):
     result = load({"image": write(np.stack(list(volumes.values()), -1), "stack.nii.gz"), "image_path": "kept.nii.gz"})
     assert set(result) == {"case", "image", "image_path"}

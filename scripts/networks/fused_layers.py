@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Convolution, instance normalisation and leaky ReLU with a backward pass that keeps one tensor per layer.
+
+PyTorch's own composition keeps the padded input, the convolution's output and the activation. Here only the input and
+the activation are kept, and the input is the activation of the layer before; what else is needed is computed again,
+cheaply, in the backward pass. Values and gradients are those of the composition, to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+EPSILON = 1e-5  # of the normalisation
+SLOPE = 0.2  # of the leaky ReLU
+VOXELS_TOGETHER = 64  # side by side in a row of the normalisation's sums, so that each row fills vector registers
+SLOW_PATH_BELOW = 20480  # torch sends a single float32 sample with B*C*S0*S1 up to this to a slow CPU convolution
+
+
+def conv_norm_act(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Convolve with reflect padding that keeps the size, normalise each sample and channel, apply a leaky ReLU.
+
+    Args:
+        x: ``(B, F, *S)``.
+        weight: ``(F', F, k, ...)`` with odd k.
+        stride: the same along each axis.
+    """
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight = x.to(dtype), weight.to(dtype)
+    return _ConvNormAct.apply(x, weight, stride)
+
+
+def norm_act(x: Tensor) -> Tensor:
+    """Normalise each sample and channel of ``(B, F, *S)`` and apply a leaky ReLU."""
+    return _NormAct.apply(x)
+
+
+class _ConvNormAct(Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        convolved = _convolve(_pad(x, weight), weight, stride)
+        y, inverse_std = _normalize_activate(convolved)
+        ctx.save_for_backward(x, weight, y, inverse_std)
+        ctx.stride = stride
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight, y, inverse_std = ctx.saved_tensors
+        gradient = _normalize_activate_backward(gradient, y, inverse_std)
+        padded = _pad(x, weight)
+        needed = (ctx.needs_input_grad[0], ctx.needs_input_grad[1], False)
+        to_padded, to_weight = _convolve_backward(gradient, padded, weight, ctx.stride, needed)
+        to_x = _pad_backward(to_padded, x, weight) if to_padded is not None else None
+        return to_x, to_weight, None
+
+
+class _NormAct(Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        y, inverse_std = _normalize_activate(x)
+        ctx.save_for_backward(y, inverse_std)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _normalize_activate_backward(gradient, *ctx.saved_tensors)
+
+
+def _pad(x: Tensor, weight: Tensor) -> Tensor:
+    width = weight.shape[-1] // 2
+    return x if width == 0 else F.pad(x, [width] * (2 * (x.dim() - 2)), mode="reflect")
+
+
+def _pad_backward(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    width = weight.shape[-1] // 2
+    if width == 0:
+        return gradient
+    backward = torch.ops.aten.reflection_pad3d_backward if x.dim() == 5 else torch.ops.aten.reflection_pad2d_backward
+    return backward(gradient, x, [width] * (2 * (x.dim() - 2)))
+
+
+def _on_slow_path(x: Tensor) -> bool:
+    single = x.device.type == "cpu" and x.dtype == torch.float32 and x.dim() == 5 and x.shape[0] == 1
+    return single and x.shape[1] * x.shape[2] * x.shape[3] <= SLOW_PATH_BELOW
+
+
+def _convolve(padded: Tensor, weight: Tensor, stride: int) -> Tensor:
+    if _on_slow_path(padded):  # a second sample, of zeros, is far cheaper than that path
+        return _convolve(torch.cat([padded, torch.zeros_like(padded)]), weight, stride)[:1]
+    spatial = padded.dim() - 2
+    zeros = [0] * spatial
+    return torch.convolution(padded, weight, None, [stride] * spatial, zeros, [1] * spatial, False, zeros, 1)
+
+
+def _convolve_backward(
+    gradient: Tensor, padded: Tensor, weight: Tensor, stride: int, needed: tuple[bool, bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    if _on_slow_path(padded):
+        pair = (torch.cat([each, torch.zeros_like(each)]) for each in (gradient, padded))
+        to_padded, to_weight = _convolve_backward(*pair, weight, stride, needed)
+        return None if to_padded is None else to_padded[:1], to_weight
+    spatial = padded.dim() - 2
+    zeros = [0] * spatial
+    return torch.ops.aten.convolution_backward(
+        gradient, padded, weight, None, [stride] * spatial, zeros, [1] * spatial, False, zeros, 1, needed
+    )[:2]
+
+
+def _normalize_activate(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the activation, laid out as ``x`` is, and the ``(B, F)`` inverse standard deviations."""
+    rows = _as_rows(x)
+    if rows is None:
+        # sample by sample: as one batch of B * F channels, torch would copy the tensor into another layout
+        samples = [torch.native_batch_norm(s, None, None, None, None, True, 0.0, EPSILON) for s in x.split(1)]
+        y = samples[0][0] if len(samples) == 1 else torch.cat([s[0] for s in samples])
+        return F.leaky_relu_(y, SLOPE), torch.stack([s[2] for s in samples])
+    features = x.shape[1]
+    centred = rows - _mean(rows, features)
+    inverse_std = (_mean(centred * centred, features) + EPSILON).rsqrt()  # (B, 1, k * F)
+    y = F.leaky_relu_(centred.mul_(inverse_std), SLOPE)
+    return _as_image(y, x), inverse_std[:, 0, :features]
+
+
+def _normalize_activate_backward(gradient: Tensor, y: Tensor, inverse_std: Tensor) -> Tensor:
+    """Differentiate with respect to the input, from the activation alone: the leaky ReLU is undone exactly.
+
+    With n the normalised values and g the gradient behind the leaky ReLU's: (g - mean(g) - n mean(g n)) / std.
+    """
+    rows = _as_rows(y)
+    if rows is not None:
+        gradient = gradient.contiguous(memory_format=_layout(y))
+    gradient = torch.ops.aten.leaky_relu_backward(gradient, y, SLOPE, True)
+    normalized = F.leaky_relu(y, 1 / SLOPE)
+    if rows is None:
+        ones = torch.ones_like(inverse_std[0])
+        zeros = torch.zeros_like(ones)
+        samples = [
+            torch.ops.aten.native_batch_norm_backward(
+                g, n, s.to(ones.dtype), None, None, zeros, ones, True, EPSILON, [True, False, False]
+            )[0]
+            for g, n, s in zip(gradient.split(1), normalized.split(1), inverse_std, strict=True)
+        ]
+        return samples[0] if len(samples) == 1 else torch.cat(samples)
+    features = y.shape[1]
+    g, n = _as_rows(gradient), _as_rows(normalized)
+    scale = inverse_std.repeat(1, rows.shape[2] // features).unsqueeze(1)  # (B, 1, k * F)
+    slope, offset = -scale * _mean(g * n, features), -scale * _mean(g, features)
+    return _as_image(g.mul_(scale).addcmul_(n, slope).add_(offset), y)
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    return torch.channels_last_3d if x.dim() == 5 else torch.channels_last
+
+
+def _as_rows(x: Tensor) -> Tensor | None:
+    """View a channels-last float32 tensor on the CPU as ``(B, N / k, k * F)``: k voxels side by side.
+
+    There, torch's own kernel is slow and sums in single precision (errors of 1e-4); sums over long rows are neither.
+    ``None`` for every other tensor.
+    """
+    if x.device.type != "cpu" or x.dtype != torch.float32 or not x.is_contiguous(memory_format=_layout(x)):
+        return None
+    voxels = x[0, 0].numel()
+    together = math.gcd(voxels, VOXELS_TOGETHER)
+    return x.movedim(1, -1).reshape(x.shape[0], voxels // together, together * x.shape[1])
+
+
+def _as_image(rows: Tensor, like: Tensor) -> Tensor:
+    """Undo ``_as_rows``."""
+    return rows.reshape(like.shape[0], *like.shape[2:], like.shape[1]).movedim(-1, 1)
+
+
+def _mean(rows: Tensor, features: int) -> Tensor:
+    """Average each feature over the voxels: ``(B, N / k, k * F)`` to ``(B, 1, k * F)``, every k-th part the same."""
+    together = rows.shape[2] // features
+    mean = rows.sum(dim=1).unflatten(1, [together, features]).sum(dim=1) / (rows.shape[1] * together)
+    return mean.repeat(1, together).unsqueeze(1)

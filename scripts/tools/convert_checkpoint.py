@@ -1,0 +1,161 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Convert a checkpoint of a published implementation into the weights of a network here.
+
+    python -m scripts.tools.convert_checkpoint --checkpoint model_last.pth --output models/model.pt
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import fire
+import torch
+import yaml
+from torch import Tensor, nn
+
+from ..files import replacing
+from ..networks.reference_checkpoint import convert_state_dict, encoder_order, rfnet_modality_axis, rfnet_name
+from ..networks.rfnet import RFNet
+
+TRAIN_CONFIG = Path(__file__).parents[2] / "configs" / "train.yaml"
+WRAPPERS = ("state_dict", "model", "network")  # keys under which training scripts keep the parameters
+
+
+class Published(NamedTuple):
+    """A published network: its class here, how names translate, and the weight that shows classes and width."""
+
+    network: Callable[..., nn.Module]
+    translate: Callable[[str, Sequence[str]], str | None]
+    modality_axis: Callable[[str], int | None]
+    last_layer: str
+
+
+PUBLISHED = {"rfnet": Published(RFNet, rfnet_name, rfnet_modality_axis, "decoder_fuse.seg_layer.weight")}
+
+
+@dataclass
+class ConvertCheckpoint:
+    """Convert a checkpoint of a published implementation; classes, width and 2D or 3D are read from its shapes.
+
+    Nothing in the file is executed: only tensors and plain containers are loaded.
+
+    Args:
+        checkpoint: file of the published implementation: a state dict, or one under `state_dict`, `model` or
+            `network`, with or without the `module.` prefix of data-parallel training.
+        output: where to write the flat state dict, e.g. models/model.pt.
+        network: rfnet.
+        modalities: names in the channel order wanted, e.g. flair,t1ce,t1,t2; those of configs/train.yaml by default.
+            They may stand in another order in the checkpoint.
+    """
+
+    checkpoint: str
+    output: str
+    network: str = "rfnet"
+    modalities: str | Sequence[str] | None = None
+
+    def __call__(self) -> None:
+        """Write the weights and report; end with status 1 and a message if that cannot be done."""
+        try:
+            self.write()
+        except (ValueError, OSError) as error:
+            raise SystemExit(f"No checkpoint converted: {error}") from error
+
+    def write(self) -> Path:
+        """Write the weights and print what was done.
+
+        Raises:
+            ValueError: if the file holds anything but tensors and plain containers, or does not fit the network.
+            FileNotFoundError: if there is no such file.
+        """
+        if self.network not in PUBLISHED:
+            raise ValueError(f"`network` is {self.network}; expected one of {sorted(PUBLISHED)}.")
+        published, modalities = PUBLISHED[self.network], self._names()
+        reference = read_state_dict(self.checkpoint)
+        arguments = network_arguments(reference, published)
+        with torch.device("meta"):  # only names and shapes are needed
+            network = published.network(len(modalities), **arguments)
+        state = convert_state_dict(reference, network, modalities, published.translate, published.modality_axis)
+        with replacing(self.output) as temporary:
+            torch.save(state, temporary)
+        number = sum(value.numel() for value in state.values())
+        print(f"Read {len(reference)} tensors of {type(network).__name__} ({number} parameters) from {self.checkpoint}")
+        print(f"Modalities of the checkpoint: {', '.join(encoder_order(reference))}")
+        print(f"Modalities of the weights:    {', '.join(modalities)}")
+        print("Network: " + ", ".join(f"{name} {value}" for name, value in arguments.items()))
+        print(f"Weights: {Path(self.output).resolve()}")
+        return Path(self.output)
+
+    def _names(self) -> list[str]:
+        names = self.modalities or yaml.safe_load(TRAIN_CONFIG.read_text(encoding="utf-8"))["modalities"]
+        return [part.strip() for part in (names.split(",") if isinstance(names, str) else names)]
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Load the parameters of a checkpoint on the CPU without executing anything in it.
+
+    Raises:
+        ValueError: if the file cannot be read as tensors and plain containers, or holds no state dict.
+        FileNotFoundError: if there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"`{path}` is not a file; expected a checkpoint written by PyTorch.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # archives and pickles break in many ways
+        raise ValueError(_refusal(path, error)) from error
+    return _unwrap(content, path)
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    """Say why a file was not loaded, without PyTorch's advice to load it all the same."""
+    forbidden = re.search(r"GLOBAL (\S+)", str(error))
+    if forbidden:
+        return (
+            f"`{path}` holds `{forbidden[1]}`, which could run code when it is loaded, so it was not loaded; expected "
+            "tensors only. Save `network.state_dict()` alone where the network was trained."
+        )
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return f"`{path}` is not a checkpoint of PyTorch, or is damaged: {reason}"
+
+
+def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
+    """Find the state dict in what a training script saved."""
+    for key in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content:
+        raise ValueError(f"`{path}` holds {type(content).__name__} without parameters; expected a state dict.")
+    others = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
+    if others:
+        raise ValueError(
+            f"`{path}` holds {len(others)} entries that are not tensors: {', '.join(others[:8])}; expected a state dict, "
+            f"by itself or under one of {list(WRAPPERS)}."
+        )
+    return dict(content)
+
+
+def network_arguments(reference: Mapping[str, Tensor], published: Published) -> dict[str, int]:
+    """Read ``num_classes``, ``width`` and ``spatial_dims`` from the shape ``(C, width, 1, ...)`` of the last layer.
+
+    Raises:
+        ValueError: if the layer is not there, or no convolution.
+    """
+    weight = reference.get(published.last_layer, reference.get(f"module.{published.last_layer}"))
+    if weight is None:
+        raise ValueError(
+            f"`{published.last_layer}` is not in the checkpoint, whose first keys are {list(reference)[:4]}; expected "
+            f"one of {published.network.__name__}. See `--network`."
+        )
+    if weight.dim() not in (4, 5):
+        raise ValueError(f"`{published.last_layer}` has shape {tuple(weight.shape)}; expected that of a convolution.")
+    return {"num_classes": weight.shape[0], "width": weight.shape[1], "spatial_dims": weight.dim() - 2}
+
+
+if __name__ == "__main__":
+    fire.Fire(ConvertCheckpoint)

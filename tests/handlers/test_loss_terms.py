@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""The terms of the objective as metrics of an epoch."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+
+from scripts.handlers.loss_terms import LossTermsHandler
+
+NAN = math.nan
+# What the objective leaves in `terms` after each of two iterations: t2 is in one of them, t1ce in none.
+ITERATIONS = [
+    {"total": torch.tensor(3.0), "unimodal_per_modality": torch.tensor([1.0, NAN, 4.0])},
+    {"total": torch.tensor(5.0), "unimodal_per_modality": torch.tensor([2.0, NAN, NAN])},
+]
+
+
+class Loss:
+    """Stands for the objective: its terms are those of the iteration."""
+
+    terms: dict = {}
+
+
+def run(epochs):
+    """Run an engine whose iterations leave the given terms; return the metrics after each epoch."""
+    loss, metrics = Loss(), []
+    iterations = iter([terms for epoch in epochs for terms in epoch])
+
+    def step(engine, batch):
+        loss.terms = next(iterations)
+
+    engine = Engine(step)
+    engine.add_event_handler(Events.EPOCH_STARTED, lambda: engine.state.metrics.update(left_over=1.0))
+    LossTermsHandler(loss, ["flair", "t1ce", "t2"]).attach(engine)
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: metrics.append(dict(engine.state.metrics)))
+    engine.run([0] * len(epochs[0]), max_epochs=len(epochs))
+    return metrics
+
+
+def test_terms_are_averaged_over_the_iterations_that_have_them():
+    (metrics,) = run([ITERATIONS])
+    assert metrics["loss_total"] == pytest.approx((3 + 5) / 2)
+    assert metrics["loss_unimodal_per_modality/flair"] == pytest.approx((1 + 2) / 2)
+    assert metrics["loss_unimodal_per_modality/t2"] == pytest.approx(4), "an iteration without t2 must not dilute it"
+
+
+def test_a_modality_never_seen_in_the_epoch_has_no_entry():
+    (metrics,) = run([ITERATIONS])
+    assert sorted(metrics) == ["loss_total", "loss_unimodal_per_modality/flair", "loss_unimodal_per_modality/t2"]
+    assert all(math.isfinite(value) for value in metrics.values())
+
+
+def test_every_epoch_begins_anew():
+    metrics = run([ITERATIONS, ITERATIONS[1:] * 2])
+    assert metrics[1] == {"loss_total": 5.0, "loss_unimodal_per_modality/flair": 2.0}

@@ -1,0 +1,221 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whole cases in windows: what is absent is decided once, every subset comes from one encoding."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from monai.data import MetaTensor
+from torch import nn
+from torch.nn.functional import pad
+
+from scripts.inferers.sliding_window import IncompleteSlidingWindowInferer, SubsetSlidingWindowInferer
+from scripts.modalities import modality_subsets, subset_name
+from scripts.networks.rfnet import RFNet
+
+NAMES = ["flair", "t1ce", "t2"]
+NAN = math.nan
+
+
+class Counting(nn.Module):
+    """A network by hand: where the first shown modality is positive, the class is the number of modalities shown.
+
+    Features are the window itself. Counts its calls and notes what it was told to be available.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.encoded, self.fused = [], []
+
+    def forward(self, x, available):
+        return self.fuse(self.align(self.encode(x, available), available), available)
+
+    def encode(self, x, available):
+        assert not torch.isnan(x[available.expand(x.shape[0], -1)]).any()
+        self.encoded.append(available[0].tolist())
+        return [torch.nan_to_num(x).unsqueeze(2)]  # (b, M, 1, *roi)
+
+    def align(self, features, available):
+        return [level * available[:, :, None, *[None] * (level.ndim - 3)] for level in features]
+
+    def fuse(self, features, available):
+        self.fused.append(available[0].tolist())
+        first = int(available[0].nonzero()[0])
+        label = (features[0][:, first, 0] > 0) * available[0].sum()  # (b, *roi)
+        return 9.0 * torch.nn.functional.one_hot(label, 4).movedim(-1, 1).float()
+
+
+def striped(*absent, size=(12, 8, 8)):
+    """A case ``(1, 3, *size)`` with its own pattern of positive voxels in each modality."""
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(3))
+    image[:, list(absent)] = NAN
+    return image
+
+
+@pytest.fixture(scope="module")
+def rfnet():
+    torch.manual_seed(0)
+    return RFNet(num_modalities=3, num_classes=4, spatial_dims=3, width=4).eval()
+
+
+# --- one subset ------------------------------------------------------------------------------------
+
+
+def test_probabilities_of_overlapping_windows_are_averaged():
+    class Mean(nn.Module):
+        """Says class 1 everywhere with the log-odds of the window's mean."""
+
+        def forward(self, x, available):
+            odds = x.mean(dim=(1, 2, 3))[:, None, None, None].expand(-1, 1, *x.shape[2:])
+            return torch.cat([torch.zeros_like(odds), odds], dim=1)
+
+    # a row of 6 with values 0 0 1 1 2 2 and windows of 4 that overlap by half: at 0 (mean 1/2) and 2 (mean 3/2)
+    image = torch.tensor([0.0, 0, 1, 1, 2, 2]).repeat(1, 1, 4, 1)
+    first, second = (1 / (1 + math.exp(-mean)) for mean in (0.5, 1.5))
+    expected = torch.tensor([first, first, (first + second) / 2, (first + second) / 2, second, second])
+    result = IncompleteSlidingWindowInferer([4, 4], overlap=0.5)(image, Mean())
+    torch.testing.assert_close(result[0, 1], expected.expand(4, -1))
+    torch.testing.assert_close(result.sum(dim=1), torch.ones(1, 4, 6))
+
+
+def test_every_window_is_told_what_the_whole_case_has():
+    image = striped(1)
+    image[0, 1, 6:] = 0.0  # a stray part of the absent channel that looks acquired in the last window
+    network = Counting()
+    IncompleteSlidingWindowInferer([4, 8, 8], overlap=0.0)(image, network)
+    assert network.encoded == [[True, False, True]] * 3
+
+
+def test_an_image_smaller_than_a_window_keeps_its_absent_channel_absent(rfnet):
+    image = striped(1, size=(10, 16, 12))
+    padding = (2, 2, 0, 0, 3, 3)  # centred, last axis first, to 16 along each axis
+    padded = pad(image, padding)
+    padded[:, 1] = NAN  # what a case of this size would be; the window's channel is NaN in the middle, 0 around it
+    with torch.no_grad():
+        expected = rfnet(padded).softmax(dim=1)[:, :, 3:13, :, 2:14]
+        result = IncompleteSlidingWindowInferer([16, 16, 16])(image, rfnet)
+        complete = IncompleteSlidingWindowInferer([16, 16, 16])(striped(size=(10, 16, 12)), rfnet)
+    assert torch.isfinite(result).all()
+    torch.testing.assert_close(result, expected)
+    assert (result - complete).abs().mean() > 1e-3
+
+
+def test_a_batch_of_cases_with_the_same_modalities_is_segmented_together():
+    pair = torch.cat([striped(0), striped(0).flip(2)])
+    together = IncompleteSlidingWindowInferer([8, 8, 8])(pair, Counting())
+    single = IncompleteSlidingWindowInferer([8, 8, 8])(pair[:1], Counting())
+    torch.testing.assert_close(together[:1], single)
+
+
+def test_windows_in_one_pass_give_what_they_give_one_by_one(rfnet):
+    image = striped(2, size=(24, 16, 16))
+    with torch.no_grad():
+        one, several = (IncompleteSlidingWindowInferer([16] * 3, sw_batch_size=n)(image, rfnet) for n in (1, 2))
+    torch.testing.assert_close(one, several, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [IncompleteSlidingWindowInferer, SubsetSlidingWindowInferer])
+def test_a_batch_that_mixes_different_modalities_is_refused(kind):
+    inferer = kind([8, 8, 8], **({"modalities": NAMES} if kind is SubsetSlidingWindowInferer else {}))
+    mixed = torch.cat([striped(0), striped(1)])
+    message = r"mixes cases with different modalities \[\[0, 1, 1\], \[1, 0, 1\]\].*batch size of 1"
+    with pytest.raises(ValueError, match=message):
+        inferer(mixed, Counting())
+
+
+@pytest.mark.parametrize("kind", [IncompleteSlidingWindowInferer, SubsetSlidingWindowInferer])
+def test_a_case_without_any_modality_is_refused(kind):
+    inferer = kind([8, 8, 8], **({"modalities": NAMES} if kind is SubsetSlidingWindowInferer else {}))
+    with pytest.raises(ValueError, match="every channel of the image contains NaN"):
+        inferer(striped(0, 1, 2), Counting())
+
+
+def test_metadata_of_the_case_stays_with_the_prediction():
+    affine = torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0]))
+    image = MetaTensor(striped(1), affine=affine)
+    result = IncompleteSlidingWindowInferer([8, 8, 8])(image, Counting())
+    torch.testing.assert_close(result.affine.float(), affine)
+
+
+# --- every subset ----------------------------------------------------------------------------------
+
+
+def test_each_subset_of_a_complete_case_gets_the_label_map_made_by_hand():
+    image = striped()
+    result = SubsetSlidingWindowInferer([8, 8, 8], NAMES)(image, Counting())
+    assert result.dtype == torch.uint8
+    assert result.shape == (1, 7, 12, 8, 8)
+    for channel, subset in zip(result[0], modality_subsets(3), strict=True):
+        first = int(subset.nonzero()[0])
+        torch.testing.assert_close(channel.long(), (image[0, first] > 0) * int(subset.sum()))
+
+
+@pytest.mark.parametrize("absent", [(), (0,), (1, 2)])
+def test_every_subset_equals_a_run_of_its_own(rfnet, absent):
+    image = striped(*absent, size=(20, 16, 16))
+    inferer = SubsetSlidingWindowInferer([16, 16, 16], NAMES, overlap=0.25)
+    subsets = inferer.subsets_for(~torch.isnan(image[0]).flatten(1).any(dim=1))
+    alone = IncompleteSlidingWindowInferer([16, 16, 16], overlap=0.25)
+    with torch.no_grad():
+        together = inferer(image, rfnet)
+        assert together.shape[1] == len(subsets) == 2 ** (3 - len(absent)) - 1
+        for channel, subset in zip(together[0], subsets, strict=True):
+            shown = image.clone()
+            shown[:, ~subset] = NAN
+            expected = alone(shown, rfnet).argmax(dim=1)[0]
+            assert len(expected.unique()) > 1
+            agreement = (channel == expected).float().mean()  # rounding may turn a tie
+            assert agreement > 0.999, f"{subset_name(subset, NAMES)}: {agreement}"
+
+
+def test_a_window_is_encoded_once_however_many_subsets_there_are():
+    network = Counting()
+    SubsetSlidingWindowInferer([4, 8, 8], NAMES, overlap=0.0)(striped(), network)
+    assert network.encoded == [[True] * 3] * 3  # 12 voxels in windows of 4
+    assert network.fused == modality_subsets(3).tolist() * 3
+
+
+def test_only_subsets_of_what_the_case_has_are_segmented():
+    inferer = SubsetSlidingWindowInferer([12, 8, 8], NAMES, subsets=["t2", "all", "t2+flair"])
+    network = Counting()
+    result = inferer(striped(1), network)
+    assert result.shape[1] == 2
+    assert network.fused == [[False, False, True], [True, False, True]]  # `all` names t1ce, which this case lacks
+    assert network.encoded == [[True, False, True]]
+
+
+def test_a_case_for_which_no_asked_for_subset_is_left_is_refused():
+    inferer = SubsetSlidingWindowInferer([12, 8, 8], NAMES, subsets=["t1ce", "all"])
+    with pytest.raises(ValueError, match=r"modalities \[1, 0, 1\], and none of the 2 asked-for subsets"):
+        inferer(striped(1), Counting())
+
+
+def test_a_misspelt_subset_is_refused_at_once():
+    with pytest.raises(ValueError, match=r"subset `flair\+t3` names \['t3'\]"):
+        SubsetSlidingWindowInferer([8, 8, 8], NAMES, subsets=["flair+t3"])
+
+
+# --- precision -------------------------------------------------------------------------------------
+
+
+def test_bfloat16_gives_float32_probabilities_close_to_those_of_float32(rfnet):
+    image = striped(0, size=(16, 16, 16))
+    with torch.no_grad():
+        full, half = (IncompleteSlidingWindowInferer([16] * 3, precision=p)(image, rfnet) for p in ("float32", "bfloat16"))
+    assert full.dtype == half.dtype == torch.float32
+    torch.testing.assert_close(half.sum(dim=1), torch.ones(1, 16, 16, 16))
+    difference = (full - half).abs()
+    assert 0 < difference.max(), "the network did not run in bfloat16"
+    assert difference.mean() < 0.02
+
+
+def test_subsets_in_bfloat16_mostly_agree_with_float32(rfnet):
+    image = striped(size=(16, 16, 16))
+    with torch.no_grad():
+        full, half = (
+            SubsetSlidingWindowInferer([16] * 3, NAMES, precision=p)(image, rfnet) for p in ("float32", "bfloat16")
+        )
+    assert 0.9 < (full == half).float().mean() < 1

@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from scripts.losses.segmentation import SegmentationLoss
+from scripts.losses.total import IncompleteMultiModalLoss
+from scripts.networks.outputs import MultiModalOutput
+
+TERMS = {"fused", "deep_supervision", "unimodal"}
+ENCODED = [[True, False, True], [False, False, True]]  # the middle modality is in no sample
+
+
+def draw(encoded=ENCODED, num_classes=3, seed=0):
+    """An output with leaves that ask for gradients, and a label."""
+    generator = torch.Generator().manual_seed(seed)
+    encoded = torch.tensor(encoded)
+    batch = len(encoded)
+
+    def randn(*shape):
+        return torch.randn(batch, *shape, generator=generator).requires_grad_()
+
+    auxiliary = [randn(num_classes, 8, 4), randn(num_classes, 4, 2), randn(num_classes, 2, 1)]
+    unimodal = randn(3, num_classes, 8, 4).softmax(dim=2) * encoded[:, :, None, None, None]
+    unimodal = unimodal.detach().requires_grad_()
+    output = MultiModalOutput(randn(num_classes, 8, 4), auxiliary, unimodal, randn(4, 8, 4), encoded, encoded)
+    return output, torch.randint(num_classes, (batch, 1, 8, 4), generator=generator)
+
+
+def rows(output, label, keep):
+    """Some samples of an output."""
+    output = MultiModalOutput(*[[x[keep] for x in each] if isinstance(each, list) else each[keep] for each in output])
+    return output, label[keep]
+
+
+def task(probabilities, label):
+    """Cross-entropy plus Dice of one prediction ``(B, C, *S)``: ``(B,)``."""
+    return sum(SegmentationLoss()(probabilities.unsqueeze(1), label)).squeeze(1)
+
+
+def test_total_of_two_voxels_by_hand():
+    encoded = torch.tensor([[True, True, False]])
+    label = torch.tensor([0, 1]).reshape(1, 1, 1, 2)
+    even = torch.zeros(1, 2, 1, 2)  # logits: every probability is 1/2
+    unimodal = torch.full((1, 3, 2, 1, 2), 0.5)
+    # each prediction: cross-entropy (1/2)(1/2 + 1/2) ln 2, Dice 1 - 2 * (1/2) / (1 + 1)
+    single = 0.5 * math.log(2) + 0.5
+    # once for the fused one, 1/2 + 1/4 for two intermediate heads, once for each of two modalities
+    loss = IncompleteMultiModalLoss()
+    total = loss(MultiModalOutput(even, [even, even[..., :1]], unimodal, even, encoded, encoded), label)
+    assert_close(total, torch.tensor(single * (1 + 0.75 + 2)))
+    for name, factor in {"fused": 1, "deep_supervision": 0.75, "unimodal": 2, "total": 3.75}.items():
+        assert_close(loss.terms[name], torch.tensor(single * factor))
+    assert_close(loss.terms["unimodal_per_modality"], torch.tensor([single, single, math.nan]), equal_nan=True)
+
+
+def test_intermediate_heads_halve_in_weight_and_upsample_probabilities():
+    output, label = draw()
+    loss = IncompleteMultiModalLoss()
+    loss(output, label)
+    expected = 0
+    for weight, logits in zip((1 / 2, 1 / 4, 1 / 8), output.auxiliary, strict=True):
+        probabilities = torch.nn.functional.interpolate(
+            logits.softmax(dim=1), size=(8, 4), mode="bilinear", align_corners=True
+        )
+        expected = expected + weight * task(probabilities, label)
+    assert_close(loss.terms["deep_supervision"], expected.mean().detach())
+
+
+def test_total_is_the_weighted_sum_of_its_terms():
+    output, label = draw()
+    loss = IncompleteMultiModalLoss(fused=0.3, deep_supervision=2.0, unimodal=0.7)
+    total = loss(output, label)
+    expected = 0.3 * loss.terms["fused"] + 2 * loss.terms["deep_supervision"] + 0.7 * loss.terms["unimodal"]
+    assert_close(total, expected)
+    assert_close(loss.terms["fused"], task(output.fused.softmax(dim=1), label).mean().detach())
+    assert_close(loss.terms["total"], total.detach())
+
+
+def test_a_batch_costs_the_mean_of_its_samples():
+    output, label = draw()
+    loss = IncompleteMultiModalLoss()
+    alone = [loss(*rows(output, label, [b])) for b in range(2)]
+    assert_close(loss(output, label), (alone[0] + alone[1]) / 2)
+
+
+def test_each_modality_costs_what_it_would_cost_alone():
+    output, label = draw()
+    loss = IncompleteMultiModalLoss()
+    loss(output, label)
+    values = torch.stack([task(output.unimodal[:, m], label) for m in range(3)], dim=1).detach()  # (B, M)
+    # modalities: the first is in sample 0 only, the second in none, the third in both
+    means = [values[0, 0], torch.tensor(math.nan), (values[0, 2] + values[1, 2]) / 2]
+    assert_close(loss.terms["unimodal_per_modality"], torch.stack(means), equal_nan=True)
+    assert_close(loss.terms["unimodal"], (values[0, 0] + values[0, 2] + values[1, 2]) / 2)
+
+
+def test_absent_modalities_weigh_nothing_and_get_no_gradient():
+    output, label = draw()
+    loss = IncompleteMultiModalLoss()
+    expected = loss(output, label)
+    absent = ~output.encoded
+    changed = output.unimodal.detach().clone()
+    changed[absent] = torch.rand_like(changed[absent])
+    changed.requires_grad_()
+    found = loss(output._replace(unimodal=changed), label)
+    assert torch.equal(found, expected)
+    found.backward()
+    assert changed.grad.isfinite().all()
+    assert torch.equal(changed.grad.flatten(2).any(dim=2), output.encoded)
+
+
+def test_heads_of_encoded_modalities_count_even_if_they_were_not_fused():
+    output, label = draw()
+    loss = IncompleteMultiModalLoss()
+    shown = torch.tensor([[True, False, False], [False, False, True]])
+    assert torch.equal(loss(output._replace(available=shown), label), loss(output, label))
+
+
+@pytest.mark.parametrize("name", sorted(TERMS))
+def test_a_weight_of_zero_switches_its_term_off(name):
+    output, label = draw()
+    full, without = IncompleteMultiModalLoss(), IncompleteMultiModalLoss(**{name: 0.0})
+    expected = full(output, label) - full.terms[name]
+    total = without(output, label)
+    assert_close(total, expected)
+    total.backward()
+    leaves = {"fused": [output.fused], "deep_supervision": output.auxiliary, "unimodal": [output.unimodal]}
+    for term, tensors in leaves.items():
+        learns = [x.grad is not None and bool(x.grad.any()) for x in tensors]
+        assert learns == [term != name] * len(tensors), term
+
+
+def test_a_weight_scales_the_gradient_of_its_term_only():
+    gradients = []
+    for weight in (1.0, 3.0):
+        output, label = draw()
+        IncompleteMultiModalLoss(unimodal=weight)(output, label).backward()
+        gradients.append((output.fused.grad, output.unimodal.grad))
+    assert_close(gradients[1][0], gradients[0][0])
+    assert_close(gradients[1][1], 3 * gradients[0][1])
+    assert gradients[0][1].any()
+
+
+def test_terms_are_named_detached_and_finite():
+    output, label = draw(encoded=[[True, True, True]])
+    loss = IncompleteMultiModalLoss()
+    total = loss(output, label)
+    assert total.shape == () and total.requires_grad
+    assert set(loss.terms) == TERMS | {"unimodal_per_modality", "total"}
+    for name, value in loss.terms.items():
+        assert value.shape == ((3,) if name == "unimodal_per_modality" else ()), name
+        assert value.isfinite().all() and not value.requires_grad, name
+
+
+def test_terms_are_those_of_the_last_call():
+    loss = IncompleteMultiModalLoss()
+    loss(*draw(seed=1))
+    loss(*draw(seed=2))
+    again = IncompleteMultiModalLoss()
+    again(*draw(seed=2))
+    for name, value in loss.terms.items():
+        assert_close(value, again.terms[name], rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_batch_without_any_modality_has_a_finite_loss_and_gradient():
+    output, label = draw(encoded=[[False] * 3, [False] * 3])
+    loss = IncompleteMultiModalLoss()
+    total = loss(output, label)
+    total.backward()
+    assert total.isfinite() and output.fused.grad.isfinite().all()
+    assert loss.terms["unimodal"] == 0 and loss.terms["unimodal_per_modality"].isnan().all()
+
+
+@pytest.mark.parametrize("scale", [1e4, -1e4])
+def test_certain_and_wrong_predictions_are_finite(scale):
+    output, label = draw()
+    wrong = torch.nn.functional.one_hot(label.squeeze(1), 3).movedim(-1, 1) * -scale
+    logits = wrong.requires_grad_()
+    total = IncompleteMultiModalLoss()(output._replace(fused=logits), label)
+    total.backward()
+    assert total.isfinite() and logits.grad.isfinite().all()
+
+
+def test_logits_of_reduced_precision_are_scored_in_float32():
+    output, label = draw()
+    half = output._replace(fused=output.fused.bfloat16(), auxiliary=[x.bfloat16() for x in output.auxiliary])
+    total = IncompleteMultiModalLoss()(half, label)
+    assert total.dtype == torch.float32
+    assert_close(total, IncompleteMultiModalLoss()(output, label), rtol=0.01, atol=0.01)

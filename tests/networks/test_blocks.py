@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+from scripts.networks.blocks import ConvNormAct, ModalityConvNormAct, initialize_convolutions, upsample
+
+
+def filled(block, weight, bias=0.0):
+    """Give a block a known kernel."""
+    with torch.no_grad():
+        block.conv.weight.copy_(torch.as_tensor(weight, dtype=torch.float32).expand_as(block.conv.weight))
+        block.conv.bias.fill_(bias)
+    return block
+
+
+def as_published(conv, x):
+    """Reflect padding, convolution, instance normalisation, leaky ReLU of slope 0.2, one after the other."""
+    padding = [size // 2 for size in conv.kernel_size for _ in range(2)]
+    convolve = F.conv3d if x.dim() == 5 else F.conv2d
+    x = convolve(F.pad(x, padding, mode="reflect"), conv.weight, conv.bias, conv.stride)
+    return F.leaky_relu(F.instance_norm(x, eps=1e-5), 0.2)
+
+
+def test_normalisation_and_activation_of_two_voxels_by_hand():
+    block = filled(ConvNormAct(2, 1, 1, kernel_size=1), 1.0)
+    # mean 3, biased variance 4: (-2, 2) / sqrt(4 + 1e-5), the negative one times 0.2
+    expected = 2 / math.sqrt(4 + 1e-5)
+    assert_close(block(torch.tensor([[[[1.0, 5.0]]]])), torch.tensor([[[[-0.2 * expected, expected]]]]))
+
+
+def test_padding_reflects_without_repeating_the_edge_by_hand():
+    left = [[0, 0, 0], [1, 0, 0], [0, 0, 0]]
+    block = filled(ConvNormAct(2, 1, 1), left)
+    # the left neighbours of (1, 2, 4) are (2, 1, 2): mean 5/3, biased variance 2/9
+    row = [value / math.sqrt(2 / 9 + 1e-5) for value in (1 / 3, 0.2 * -2 / 3, 1 / 3)]
+    assert_close(block(torch.tensor([[[[1.0, 2, 4]] * 3]])), torch.tensor([[[row] * 3]]))
+
+
+def test_bias_in_front_of_the_normalisation_has_no_effect():
+    block, x = ConvNormAct(3, 2, 3), torch.randn(1, 2, 4, 5, 6)
+    with torch.no_grad():
+        before = block(x)
+        block.conv.bias.add_(3)
+        assert_close(block(x), before, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dims", "kernel_size", "stride"), [(2, 3, 1), (2, 1, 1), (3, 3, 1), (3, 3, 2), (3, 1, 1)])
+def test_block_equals_its_steps_with_gradients(dims, kernel_size, stride):
+    torch.manual_seed(0)
+    block = ConvNormAct(dims, 3, 4, kernel_size, stride)
+    x = torch.randn(2, 3, 7, 6, 5)[..., : None if dims == 3 else 1].reshape(2, 3, 7, 6, *[-1] * (dims - 2))
+    weigh = torch.randn(2, 4, *[math.ceil(size / stride) for size in x.shape[2:]])
+    results = []
+    for function in (block, lambda inputs: as_published(block.conv, inputs)):
+        inputs = x.clone().requires_grad_()
+        output = function(inputs)
+        block.zero_grad()
+        (output * weigh).sum().backward()
+        results.append([output, inputs.grad, block.conv.weight.grad.clone()])
+    for found, expected in zip(*results, strict=True):
+        assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "halved"), [(80, 40), (10, 5), (5, 3), (3, 2)])
+def test_stride_two_halves_the_size_rounding_up(size, halved):
+    assert ConvNormAct(2, 1, 1, stride=2)(torch.randn(1, 1, size, 8)).shape == (1, 1, halved, 4)
+
+
+@pytest.mark.parametrize("index", [[0], [2], [0, 2], [1, 2, 3], [0, 1, 2, 3]], ids=str)
+@pytest.mark.parametrize("size", [(6, 5), (4, 3, 5)], ids=str)
+def test_mixing_given_modalities_equals_concatenating_all_with_zeros_for_the_rest(index, size):
+    torch.manual_seed(0)
+    block, index = ModalityConvNormAct(len(size), 4, 3, 5), torch.tensor(index)
+    everything = torch.zeros(2, 4, 3, *size)
+    everything[:, index] = torch.randn(2, len(index), 3, *size)
+    features = everything[:, index].requires_grad_()
+    found = block(features, index)
+    whole = everything.flatten(1, 2).requires_grad_()
+    expected = as_published(block.conv, whole)
+    assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+    weigh = torch.randn_like(expected)
+    (gradient, weight_gradient) = torch.autograd.grad((found * weigh).sum(), [features, block.conv.weight])
+    (gradient_all, weight_gradient_all) = torch.autograd.grad((expected * weigh).sum(), [whole, block.conv.weight])
+    assert_close(gradient, gradient_all.unflatten(1, [4, 3])[:, index], rtol=1e-4, atol=1e-5)
+    assert_close(weight_gradient, weight_gradient_all, rtol=1e-4, atol=1e-4)
+
+
+def test_upsampling_aligns_corners_by_hand():
+    # the corners keep their values, the voxel between them is their mean
+    found = upsample(torch.tensor([[[[0.0, 2], [4, 6]]]]), [3, 3])
+    assert_close(found, torch.tensor([[[[0.0, 1, 2], [2, 3, 4], [4, 5, 6]]]]))
+    volume = upsample(torch.tensor([0.0, 8]).reshape(1, 1, 1, 1, 2), [1, 1, 5])
+    assert_close(volume.flatten(), torch.tensor([0.0, 2, 4, 6, 8]))
+
+
+def test_upsampling_to_the_same_size_changes_nothing():
+    x = torch.randn(1, 2, 3, 4)
+    assert torch.equal(upsample(x, [3, 4]), x)
+
+
+@pytest.mark.parametrize("conv", [nn.Conv3d(16, 32, 3), nn.Conv2d(64, 64, 1), nn.Conv3d(8, 64, 3)], ids=str)
+def test_convolution_weights_are_drawn_from_kaimings_normal_distribution(conv):
+    torch.manual_seed(0)
+    bias = conv.bias.detach().clone()
+    initialize_convolutions(nn.Sequential(nn.Identity(), nn.Sequential(conv)))
+    fan_in = conv.weight[0].numel()
+    # relative error of a standard deviation from n numbers: 1 / sqrt(2 n), taken four times
+    tolerance = 4 / math.sqrt(2 * conv.weight.numel())
+    assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / fan_in), rel=tolerance)
+    assert conv.weight.abs().max() > 3 * math.sqrt(2 / fan_in)  # normal, not uniform
+    assert torch.equal(conv.bias, bias)

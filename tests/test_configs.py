@@ -1,0 +1,236 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration files: what they may contain, what overlays may change, and that every combination trains."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import Counter
+from itertools import product
+from pathlib import Path
+from pydoc import locate
+
+import pytest
+import torch
+import yaml
+from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+BASES = ("train.yaml", "inference.yaml")
+FILES = sorted(file.name for file in CONFIGS.glob("*.yaml"))
+OVERLAYS = [name for name in FILES if name not in BASES]
+NETWORKS = [name for name in OVERLAYS if name.startswith("network_")]
+SETTINGS = [name for name in OVERLAYS if name.startswith("setting_")]
+RUN_IDS = ("training", "evaluating")  # named on the command line alone
+FORBIDDEN = r"\b(lambda|for|while|setattr|getattr|eval|exec|open|glob|path|Path|os|import|__\w+|download\w*|load\w*)\b"
+
+
+def read(name):
+    return yaml.safe_load((CONFIGS / name).read_text(encoding="utf-8"))
+
+
+def merged(*names):
+    return ConfigParser(ConfigParser.load_config_files([str(CONFIGS / name) for name in names]))
+
+
+def ids(name):
+    """Each id that an overlay writes, with ``+`` apart: ``(id, is appended, content)``."""
+    return [(key.removeprefix("+").replace("#", "::"), key.startswith("+"), value) for key, value in read(name).items()]
+
+
+def items(config, prefix=""):
+    """Every ``(id, key, content)`` below a configuration, at any depth."""
+    pairs = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
+    for key, value in pairs:
+        yield f"{prefix}{key}", key, value
+        yield from items(value, f"{prefix}{key}::")
+
+
+def texts(config):
+    return [(id_, value) for id_, _, value in items(config) if isinstance(value, str)]
+
+
+LOCATOR = ComponentLocator()
+
+
+def parameters(component):
+    """Names of the arguments that a component takes; those of its bases too where it passes any on."""
+    target = locate(ConfigComponent(component, locator=LOCATOR).resolve_module_name())
+    taken = set()
+    for each in target.__mro__ if inspect.isclass(target) else [target]:
+        signature = inspect.signature(each).parameters.values()
+        taken |= {parameter.name for parameter in signature}
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature):
+            break
+    return taken
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_key_is_written_twice(name):
+    class Strict(yaml.SafeLoader):
+        """Refuses what YAML readers pass over: the first of two equal keys is lost."""
+
+    def mapping(loader, node):
+        keys = Counter(key.value for key, _ in node.value)
+        assert [key for key, count in keys.items() if count > 1] == [], f"line {node.start_mark.line}"
+        return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+    Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    assert yaml.load((CONFIGS / name).read_text(encoding="utf-8"), Strict)  # noqa: S506
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_every_id_of_an_overlay_exists_in_the_base(name):
+    base, both = merged("train.yaml"), merged("train.yaml", name)
+    references = {id_.removeprefix("@") for _, text in texts(both.config) for id_ in re.findall(r"@[\w:]+", text)}
+    for id_, appended, _ in ids(name):
+        new = "::" not in id_ and not appended and id_ not in base
+        assert id_ in base or (new and (id_ in references or id_ in RUN_IDS)), f"{name}: `{id_}` changes nothing"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_overlay_changes_the_network_of_inference_too(name):
+    assert [id_ for id_, _, _ in ids(name) if id_ not in merged("inference.yaml")] == []
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_no_overlay_wipes_what_the_base_has_beside_its_own_keys(name):
+    base = merged("train.yaml")
+    for id_, appended, value in ids(name):
+        if appended:
+            assert type(base[id_]) is type(value), f"{name}: `+{id_}` cannot be merged"
+            nested = value.items() if isinstance(value, dict) else ()
+            pairs = [(base[f"{id_}::{key}"], inner) for key, inner in nested if f"{id_}::{key}" in base]
+        else:
+            pairs = [(base[id_], value)] if id_ in base else []
+        for old, new in pairs:
+            component = isinstance(new, dict) and "_target_" in new
+            section = isinstance(old, dict) and ("_target_" in old or any(isinstance(v, dict) for v in old.values()))
+            assert component or not section, f"{name}: `{id_}` replaces a whole section; write `{id_}::key: value`"
+
+
+@pytest.mark.parametrize("names", [[base] for base in BASES] + [["train.yaml", name] for name in OVERLAYS])
+def test_every_reference_has_something_to_refer_to(names):
+    parser = merged(*names)
+    references = [(id_, found) for id_, text in texts(parser.config) for found in re.findall(r"@([\w:#-]+)", text)]
+    assert references
+    assert [pair for pair in references if pair[1] not in parser] == []
+
+
+@pytest.mark.parametrize("names", [[base] for base in BASES] + [["train.yaml", name] for name in OVERLAYS])
+def test_every_argument_is_one_that_its_target_takes(names):
+    config = merged(*names).config
+    components = [(id_, value) for id_, _, value in items(config) if isinstance(value, dict) and "_target_" in value]
+    assert components
+    for id_, component in components:
+        arguments = {key for key in component if not key.startswith("_")}
+        assert arguments <= parameters(component), f"{id_}: {component['_target_']}"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_expressions_are_short_and_declarative(name):
+    expressions = [(id_, text) for id_, text in texts(read(name)) if text.startswith("$")]
+    assert [pair for pair in expressions if len(pair[1]) > 80] == []
+    assert [pair for pair in expressions if re.search(FORBIDDEN, pair[1])] == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_ids_are_words_in_snake_case(name):
+    keys = {part for _, key, _ in items(read(name)) if isinstance(key, str) for part in key.lstrip("+").split("::")}
+    assert [key for key in keys if not re.fullmatch(r"[a-z][a-z0-9_]*|_target_|_mode_|_disabled_", key)] == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_says_what_it_is_and_stays_short(name):
+    lines = (CONFIGS / name).read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("# Overlay: " if name in OVERLAYS else "# ")
+    assert len(lines) <= (40 if name in OVERLAYS else 260)
+    assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize("names", [["train.yaml"], ["inference.yaml"], ["train.yaml", "evaluate.yaml"]])
+def test_the_named_run_is_a_reference_never_a_copy(names):
+    # MONAI Label may resolve the whole configuration: a copy of `run` would run everything twice
+    config = merged(*names).config
+    named = {name: config[name] for name in RUN_IDS if name in config}
+    assert named
+    assert set(named.values()) == {"@run"}
+    assert config["run"] in (["$@train::trainer.run()"], ["$@validate::evaluator.run()"], ["$@evaluator.run()"])
+
+
+@pytest.mark.parametrize(
+    ("names", "workflow_type"),
+    [(["train.yaml"], "train"), (["train.yaml", "evaluate.yaml"], "train"), (["inference.yaml"], "infer")],
+)
+def test_the_properties_that_monai_asks_for_are_there(workflow, names, workflow_type):
+    assert workflow(*names, workflow_type=workflow_type).check_properties() == []
+
+
+@pytest.mark.parametrize(("network", "setting"), list(product(NETWORKS, SETTINGS)))
+def test_every_network_trains_in_every_setting(workflow, tmp_path, network, setting):
+    places = {"output_dir": str(tmp_path), "model_file": str(tmp_path / "model.pt")}
+    knobs = {"patch_size": [16, 16, 16], "batch_size": 2, "max_epochs": 1, "val_interval": 9}  # 3 cases: 2 iterations
+    run = workflow("train.yaml", network, setting, **places, **knobs)
+    trainer = run.parser.get_parsed_content("train::trainer")
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    run.run()
+    assert trainer.state.iteration == 2
+    after = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert before.keys() == after.keys()
+    assert [name for name, value in after.items() if not torch.isfinite(value).all()] == []
+    weights = [name for name, value in after.items() if value.ndim > 1]
+    still = [name for name in weights if torch.equal(after[name], before[name])]
+    # dropping may hide a modality from both iterations
+    assert len(still) <= (0.25 * len(weights) if "drop" in setting else 0), f"these weights did not move: {still}"
+
+
+# --- inference.yaml repeats what train.yaml says: MONAI Label reads that file alone -----------------
+
+SHARED = ["modalities", "num_classes", "regions", "spatial_dims", "orientation", "spacing", "patch_size"]
+SHARED += ["sliding_window_overlap", "precision", "network_def", "network", "device", "model_file"]
+
+
+@pytest.mark.parametrize("id_", SHARED)
+def test_inference_repeats_the_task_and_the_network_of_training(id_):
+    assert read("inference.yaml")[id_] == read("train.yaml")[id_]
+
+
+def for_the_image(transform):
+    """Describe what a transform does to the image, whatever else it is given."""
+    described = {key: value for key, value in transform.items() if key not in ("keys", "label_required")}
+    keys = transform.get("keys", "image")
+    if isinstance(keys, list):
+        place = keys.index("image")
+        described = {key: v[place] if isinstance(v, list) and len(v) == len(keys) else v for key, v in described.items()}
+    return described
+
+
+def deterministic(preprocessing):
+    """What happens to the image up to its normalisation, apart from the choice of a subset."""
+    transforms = [t for t in preprocessing["transforms"] if "KeepModalitiesd" not in t["_target_"]]
+    last = [t["_target_"] for t in transforms].index("NormalizeIntensityd")
+    return [for_the_image(t) for t in transforms[: last + 1]]
+
+
+def test_training_validation_and_inference_describe_one_preprocessing():
+    train, inference = read("train.yaml"), read("inference.yaml")
+    training = {"transforms": train["train"]["preprocessing"]["transforms"][:5]}
+    expected = deterministic(training)
+    assert len(expected) == 5
+    assert deterministic(train["validate"]["preprocessing"]) == expected
+    assert deterministic(inference["preprocessing"]) == expected
+
+
+def test_training_validation_and_inference_prepare_the_same_voxels(workflow):
+    train, inference = workflow("train.yaml"), workflow("inference.yaml", workflow_type="infer")
+    case = train.parser.get_parsed_content("validate::cases")[0]
+    validation = train.parser.get_parsed_content("validate::preprocessing")(case)["image"]
+    before_crop = train.parser.get_parsed_content("train::preprocessing")
+    training = before_crop(case, end=5)["image"]
+    unlabelled = {key: case[key] for key in ("case", "images")}
+    predicted = inference.parser.get_parsed_content("preprocessing")(unlabelled)["image"]
+    assert validation.std() > 0
+    for image in (training, predicted):
+        torch.testing.assert_close(image.as_tensor(), validation.as_tensor(), rtol=0, atol=0)
+        torch.testing.assert_close(image.affine, validation.affine, rtol=0, atol=0)
