@@ -141,8 +141,9 @@ def train(workflow, command_line):
 
         @trainer.on(Events.EPOCH_COMPLETED)
         def note(engine):
+            validated = evaluator.state.metrics if evaluator.state.epoch == engine.state.epoch else {}
             rate = engine.optimizer.param_groups[0]["lr"]
-            epochs[engine.state.epoch] = {**engine.state.metrics, **evaluator.state.metrics, "lr": rate}
+            epochs[engine.state.epoch] = {**engine.state.metrics, **validated, "lr": rate}
 
         if kill is not None:
             trainer.add_event_handler(kill, _die)

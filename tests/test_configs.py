@@ -77,7 +77,7 @@ def test_no_key_is_written_twice(name):
         return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
     Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
-    assert yaml.load((CONFIGS / name).read_text(encoding="utf-8"), Strict)  # noqa: S506
+    assert yaml.load((CONFIGS / name).read_text(encoding="utf-8"), Strict)
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -202,7 +202,9 @@ def for_the_image(transform):
     keys = transform.get("keys", "image")
     if isinstance(keys, list):
         place = keys.index("image")
-        described = {key: v[place] if isinstance(v, list) and len(v) == len(keys) else v for key, v in described.items()}
+        described = {
+            key: v[place] if isinstance(v, list) and len(v) == len(keys) else v for key, v in described.items()
+        }
     return described
 
 

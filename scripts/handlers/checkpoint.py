@@ -29,8 +29,8 @@ class RunCheckpointHandler:
     """Save the state of a run after every epoch, the best and the last network; resume from the newest state.
 
     Under ``save_dir``: ``checkpoint_epoch=<N>.pt`` (all of ``save_dict``, the newest ``num_kept`` of them) and
-    ``best.pt`` (likewise, of the best validation). ``model_file`` is a flat state dict of the network alone: the best by
-    validation, or the last where nothing was validated.
+    ``best.pt`` (likewise, of the best validation). ``model_file`` is a flat state dict of the network alone: the best
+    by validation, or the last where nothing was validated.
 
     Attach to the trainer behind the handlers that change state at the end of an epoch (learning rate, validation).
     Without ``resume``, checkpoints that an earlier run left in ``save_dir`` are moved aside, never overwritten.
@@ -42,10 +42,10 @@ class RunCheckpointHandler:
         evaluator: the validation engine whose ``metric`` decides what is best; ``None`` keeps the last network.
         metric: name in ``evaluator.state.metrics``, larger is better.
         num_kept: how many epochs' checkpoints to keep.
-        resume: continue from the newest checkpoint in ``save_dir``.
+        resume: continue from the newest checkpoint in ``save_dir``; also as the words true and false.
 
     Raises:
-        ValueError: if ``save_dict`` has no ``model``.
+        ValueError: if ``save_dict`` has no ``model``, or ``resume`` is another word.
         FileNotFoundError: on start, if there is nothing to resume from.
     """
 
@@ -57,14 +57,17 @@ class RunCheckpointHandler:
         evaluator: Evaluator | None = None,
         metric: str = "mean_dice",
         num_kept: int = 2,
-        resume: bool = False,
+        resume: bool | str = False,
     ) -> None:
         if "model" not in save_dict:
             raise ValueError(f"`save_dict` has {sorted(save_dict)}; expected `model`, the network, among them.")
+        words = {"true": True, "false": False}  # a command line hands these over as text, both of them truthy
+        if str(resume).lower() not in words:
+            raise ValueError(f"`resume` is `{resume}`; expected true or false.")
         self.save_dir, self.model_file = Path(save_dir), Path(model_file)
         self.save_dict = {**save_dict, "best": self}
         self.evaluator, self.metric = evaluator, metric
-        self.num_kept, self.resume = num_kept, resume
+        self.num_kept, self.resume = num_kept, words[str(resume).lower()]
         self.best_value, self.best_epoch = -1.0, 0
         self.validated = False
 
@@ -96,8 +99,8 @@ class RunCheckpointHandler:
             return
         if newest is None:
             raise FileNotFoundError(
-                f"`resume` is set but {self.save_dir} has no checkpoint_epoch=*.pt; expected those of the run to continue. "
-                "Check `output_dir`, or start without `resume`."
+                f"`resume` is set but {self.save_dir} has no checkpoint_epoch=*.pt; expected those of the run to "
+                "continue. Check `output_dir`, or start without `resume`."
             )
         CheckpointLoader(str(newest), self.save_dict, map_location="cpu")(engine)
         logger.info("resumed from %s, best so far %.4f in epoch %d", newest, self.best_value, self.best_epoch)

@@ -29,8 +29,8 @@ class PredictionWriter:
 
     ``<output_dir>/<case>.nii.gz`` lies on the grid and affine of the input and carries the values of the asked-for
     label convention. ``<output_dir>/<case>.json`` says which modalities were used, voxels and volume (mL) of each
-    region, and warnings. Attach to a ``CaseEvaluator`` whose postprocessing leaves ``pred`` as a label map ``(1, *S)`` of
-    that convention on the grid of the input.
+    region, and warnings. Attach to a ``CaseEvaluator`` whose postprocessing leaves ``pred`` as a label map ``(1, *S)``
+    of that convention on the grid of the input.
 
     Args:
         output_dir: folder of the results, made if need be.

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import ast
 import platform
 import subprocess
 import sys
@@ -16,16 +15,18 @@ from typing import Any
 
 import torch
 import yaml
+from fire.parser import DefaultParseValue
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
 from ..files import replacing, write_json
 
 PACKAGES = ("torch", "monai", "pytorch-ignite", "numpy", "nibabel")
+NOT_CONFIGURATION = ("meta_file", "logging_file", "run_id", "init_id", "final_id", "args_file", "tracking")
 
 
 class RunRecordHandler:
-    """Write ``run.json`` (command, seed, versions, git state, hardware) and the merged ``config.yaml`` when a run starts.
+    """Write ``run.json`` (command, seed, versions, git state, hardware) and the merged ``config.yaml`` at the start.
 
     ``config.yaml`` is itself a configuration: ``python -m monai.bundle run training --config_file <it>`` repeats the
     run. It is left out where the process was not started by ``monai.bundle run``. Attach to the engine that runs.
@@ -79,33 +80,24 @@ def merged_config(arguments: Sequence[str]) -> dict[str, Any] | None:
     files = options.pop("config_file", None)
     if files is None:
         return None
-    parser = ConfigParser(ConfigParser.load_config_files(_literal(files)))
-    for name, value in options.items():
-        if name not in ("meta_file", "logging_file", "run_id", "init_id", "final_id", "args_file", "tracking"):
-            parser[name] = _literal(value)
+    parser = ConfigParser(ConfigParser.load_config_files(DefaultParseValue(files)))
+    for name, text in options.items():
+        value = DefaultParseValue(text)
+        if name not in NOT_CONFIGURATION and value is not None:  # MONAI passes over None
+            parser[name] = value
     return parser.config
 
 
 def _options(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """Read ``--name value`` and ``--name=value`` as MONAI's command line does."""
-    options, i = [], 0
-    while i < len(arguments):
-        name, equals, value = arguments[i].removeprefix("--").partition("=")
-        if arguments[i].startswith("--"):
+    """Read ``--name value``, ``--name=value`` and ``--name`` as fire does, which MONAI's command line is made of."""
+    options = []
+    for argument, following in zip(arguments, [*arguments, "--"][1:], strict=True):
+        if argument.startswith("--"):
+            name, equals, value = argument[2:].partition("=")
             if not equals:
-                i += 1
-                value = arguments[i] if i < len(arguments) else "True"
-            options.append((name, value))
-        i += 1
+                value = "True" if following.startswith("--") else following
+            options.append((name.replace("-", "_"), value))
     return options
-
-
-def _literal(text: str) -> Any:
-    """Read a Python literal; whatever is none, and ``true`` or ``false`` apart, stays text."""
-    try:
-        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
-    except (ValueError, SyntaxError):
-        return text
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

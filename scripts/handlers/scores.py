@@ -90,8 +90,8 @@ class SubsetScoreHandler:
         label, prediction = case.get("label"), case["pred"]
         if label is None:
             raise ValueError(
-                f"case `{case['case']}` has no label, so its prediction cannot be scored. Evaluate cases whose datalist "
-                "entry has `label`, or run inference instead."
+                f"case `{case['case']}` has no label, so its prediction cannot be scored. Evaluate cases whose "
+                "datalist entry has `label`, or run inference instead."
             )
         if prediction.shape[1:] != label.shape[1:]:
             raise ValueError(

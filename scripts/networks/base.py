@@ -136,6 +136,9 @@ class IncompleteMultiModalNetwork(nn.Module):
             ``(B, M, C, *S)`` probabilities, exact zeros where not encoded.
         """
         rows = encoded.flatten().nonzero().squeeze(1)  # (n,) of B * M
+        if rows.numel() == 0:
+            size = [*encoded.shape, self.num_classes, *features[0].shape[3:]]
+            return torch.zeros(size, device=features[0].device)
         folded = [level.flatten(0, 1) for level in features]  # (B * M, F_l, *S_l)
         if rows.numel() < encoded.numel():
             folded = [level.index_select(0, rows) for level in folded]

@@ -4,7 +4,9 @@
 
 PyTorch's own composition keeps the padded input, the convolution's output and the activation. Here only the input and
 the activation are kept, and the input is the activation of the layer before; what else is needed is computed again,
-cheaply, in the backward pass. Values and gradients are those of the composition, to rounding.
+cheaply, in the backward pass. Values and gradients are those of the composition, to rounding; except that a constant
+channel (a patch of air, a sample without any modality) passes no gradient, where the composition would multiply it by
+1 / sqrt(eps) = 316 in every layer until it overflows.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 EPSILON = 1e-5  # of the normalisation
 SLOPE = 0.2  # of the leaky ReLU
+CONSTANT_ABOVE = (EPSILON + 1e-8) ** -0.5  # inverse standard deviation at which a channel counts as constant
 VOXELS_TOGETHER = 64  # side by side in a row of the normalisation's sums, so that each row fills vector registers
 SLOW_PATH_BELOW = 20480  # torch sends a single float32 sample with B*C*S0*S1 up to this to a slow CPU convolution
 
@@ -47,7 +50,7 @@ class _ConvNormAct(Function):
     def forward(ctx, x: Tensor, weight: Tensor, stride: int) -> Tensor:
         convolved = _convolve(_pad(x, weight), weight, stride)
         y, inverse_std = _normalize_activate(convolved)
-        ctx.save_for_backward(x, weight, y, inverse_std)
+        ctx.save_for_backward(x, weight, y, _zero_if_constant(inverse_std))
         ctx.stride = stride
         return y
 
@@ -67,7 +70,7 @@ class _NormAct(Function):
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
         y, inverse_std = _normalize_activate(x)
-        ctx.save_for_backward(y, inverse_std)
+        ctx.save_for_backward(y, _zero_if_constant(inverse_std))
         return y
 
     @staticmethod
@@ -129,6 +132,10 @@ def _normalize_activate(x: Tensor) -> tuple[Tensor, Tensor]:
     inverse_std = (_mean(centred * centred, features) + EPSILON).rsqrt()  # (B, 1, k * F)
     y = F.leaky_relu_(centred.mul_(inverse_std), SLOPE)
     return _as_image(y, x), inverse_std[:, 0, :features]
+
+
+def _zero_if_constant(inverse_std: Tensor) -> Tensor:
+    return torch.where(inverse_std > CONSTANT_ABOVE, 0, inverse_std)
 
 
 def _normalize_activate_backward(gradient: Tensor, y: Tensor, inverse_std: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-# published name -> name here, in the groups' numbers: level "l" counts from 1 there, stages count from coarse to fine here
+# published name -> name here; levels count from 1 there and from 0 here, stages of decoders from coarse to fine here
 _ENCODER = [
     (r"e(\d)_c1\.conv\.", lambda g: f"first.{int(g[1]) - 1}.conv."),
     (r"e(\d)_c([23])\.conv\.", lambda g: f"rest.{int(g[1]) - 1}.{int(g[2]) - 2}.conv."),

@@ -202,6 +202,9 @@ class RFNet(IncompleteMultiModalNetwork):
         )
         self.segment = Conv[Conv.CONV, spatial_dims](width, num_classes, 1)
         initialize_convolutions(self)
+        for module in self.modules():  # convolutions of one voxel in the release, and drawn as such
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
 
     def decode(self, features: list[Tensor], available: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Fuse the available modalities.

@@ -134,8 +134,8 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
     others = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
     if others:
         raise ValueError(
-            f"`{path}` holds {len(others)} entries that are not tensors: {', '.join(others[:8])}; expected a state dict, "
-            f"by itself or under one of {list(WRAPPERS)}."
+            f"`{path}` holds {len(others)} entries that are not tensors: {', '.join(others[:8])}; expected a state "
+            f"dict, by itself or under one of {list(WRAPPERS)}."
         )
     return dict(content)
 

@@ -96,7 +96,7 @@ def main(*files: str, grep: str = "", **override: Any) -> None:
     """
     try:
         parser, setters = merge([file for each in files for file in ensure_tuple(each)], override)
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f"Cannot merge: {error}") from error
     rows = [(id, _as_yaml(value), origin_of(id, setters)) for id, value in leaves(parser.config)]
     rows = [row for row in rows if any(str(grep) in cell for cell in row)]

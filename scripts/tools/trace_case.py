@@ -188,9 +188,9 @@ def main(*files: str, case: str | None = None, every_parameter: bool = False, **
             before = now
         for hop in gradients(parser.get_parsed_content("network"), modalities, every_parameter):
             _print(hop, {"gradient": _gradient_text(hop.items)})
-    except (OSError, ValueError, RuntimeError) as error:
+    except (FileNotFoundError, ValueError, RuntimeError) as error:
         cause = error if isinstance(error, ValueError) else root_cause(error)  # MONAI wraps what a component raises
-        if not isinstance(cause, (OSError, ValueError)):
+        if not isinstance(cause, (FileNotFoundError, ValueError)):
             raise
         raise SystemExit(f"Cannot trace: {cause}") from error
 

@@ -39,7 +39,7 @@ class Counting(nn.Module):
         return [torch.nan_to_num(x).unsqueeze(2)]  # (b, M, 1, *roi)
 
     def align(self, features, available):
-        return [level * available[:, :, None, *[None] * (level.ndim - 3)] for level in features]
+        return [level * available.reshape(*available.shape, *[1] * (level.ndim - 2)) for level in features]
 
     def fuse(self, features, available):
         self.fused.append(available[0].tolist())
@@ -204,7 +204,9 @@ def test_a_misspelt_subset_is_refused_at_once():
 def test_bfloat16_gives_float32_probabilities_close_to_those_of_float32(rfnet):
     image = striped(0, size=(16, 16, 16))
     with torch.no_grad():
-        full, half = (IncompleteSlidingWindowInferer([16] * 3, precision=p)(image, rfnet) for p in ("float32", "bfloat16"))
+        full, half = (
+            IncompleteSlidingWindowInferer([16] * 3, precision=p)(image, rfnet) for p in ("float32", "bfloat16")
+        )
     assert full.dtype == half.dtype == torch.float32
     torch.testing.assert_close(half.sum(dim=1), torch.ones(1, 16, 16, 16))
     difference = (full - half).abs()

@@ -52,12 +52,17 @@ def test_bias_in_front_of_the_normalisation_has_no_effect():
         assert_close(block(x), before, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("dims", "kernel_size", "stride"), [(2, 3, 1), (2, 1, 1), (3, 3, 1), (3, 3, 2), (3, 1, 1)])
-def test_block_equals_its_steps_with_gradients(dims, kernel_size, stride):
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("size", "kernel_size"), [((7, 6), 3), ((7, 6), 1), ((7, 6, 5), 3), ((8, 8, 8), 1)], ids=str)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_block_equals_its_steps_with_gradients(batch, channels_last, size, kernel_size, stride):
     torch.manual_seed(0)
-    block = ConvNormAct(dims, 3, 4, kernel_size, stride)
-    x = torch.randn(2, 3, 7, 6, 5)[..., : None if dims == 3 else 1].reshape(2, 3, 7, 6, *[-1] * (dims - 2))
-    weigh = torch.randn(2, 4, *[math.ceil(size / stride) for size in x.shape[2:]])
+    block = ConvNormAct(len(size), 3, 4, kernel_size, stride)
+    x = 2 + torch.randn(batch, 3, *size)
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last if len(size) == 2 else torch.channels_last_3d)
+    weigh = torch.randn(batch, 4, *[math.ceil(length / stride) for length in size])
     results = []
     for function in (block, lambda inputs: as_published(block.conv, inputs)):
         inputs = x.clone().requires_grad_()
@@ -67,6 +72,41 @@ def test_block_equals_its_steps_with_gradients(dims, kernel_size, stride):
         results.append([output, inputs.grad, block.conv.weight.grad.clone()])
     for found, expected in zip(*results, strict=True):
         assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_block_equals_its_steps_in_double_precision():
+    torch.manual_seed(0)
+    block = ConvNormAct(2, 2, 3).double()
+    x = torch.randn(2, 2, 5, 4, dtype=torch.float64, requires_grad=True)
+    assert_close(block(x), as_published(block.conv, x))
+    assert torch.autograd.gradcheck(lambda inputs, _: block(inputs), (x, block.conv.weight))
+
+
+def test_block_computes_in_the_precision_of_autocast():
+    block, x = ConvNormAct(3, 2, 3), torch.randn(2, 2, 6, 6, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = block(x)
+        output.float().square().sum().backward()
+    assert output.dtype == torch.bfloat16 and block.conv.weight.grad.isfinite().all()
+    assert_close(output.float(), block(x), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("value", [0.0, -0.7, 300.0])
+def test_a_constant_channel_is_almost_zero_and_passes_no_gradient(value, channels_last):
+    # the gradient of a normalisation is 1 / sqrt(1e-5) = 316 times too large there, again in every layer
+    torch.manual_seed(0)
+    block = ConvNormAct(3, 2, 4)
+    x = torch.cat([torch.full((1, 2, 6, 6, 6), value), torch.randn(1, 2, 6, 6, 6)])
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+    x.requires_grad_()
+    output = block(x)
+    assert output[0].abs().max() < 0.1
+    (output * torch.randn_like(output)).sum().backward()
+    assert not x.grad[0].any() and x.grad[1].any()
+    with_constant = block.conv.weight.grad.clone()
+    assert with_constant.isfinite().all() and with_constant.any()
 
 
 @pytest.mark.parametrize(("size", "halved"), [(80, 40), (10, 5), (5, 3), (3, 2)])

@@ -166,7 +166,7 @@ def test_an_empty_region_is_finite():
 
 @pytest.mark.parametrize("num_modalities", [2, 3, 4, 5])
 @pytest.mark.parametrize(("num_classes", "size"), [(2, (20, 17)), (3, (16, 19, 23)), (4, (33, 24)), (5, (17, 16, 16))])
-def test_any_number_of_modalities_classes_and_voxels_in_2d_and_3d(build_rfnet, learn, num_modalities, num_classes, size):
+def test_any_number_of_modalities_classes_and_voxels_works(build_rfnet, learn, num_modalities, num_classes, size):
     network = build_rfnet(num_modalities, num_classes, len(size)).eval()
     image = torch.randn(2, num_modalities, *size)
     image[0, 0] = float("nan")

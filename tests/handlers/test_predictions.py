@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""What inference writes for one case."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from scripts.handlers import predictions
+from scripts.handlers.predictions import PredictionWriter
+
+NAMES = ["flair", "t1ce", "t2"]
+REGIONS = {"wt": [1, 2, 3], "tc": [1, 3], "et": [3]}
+# voxels of 1 x 2 x 4 mm, turned by 30 degrees about the third axis, the first axis pointing left
+COS, SIN = np.cos(np.pi / 6), np.sin(np.pi / 6)
+AFFINE = np.array([[-COS, -2 * SIN, 0, 90], [-SIN, 2 * COS, 0, -120], [0, 0, 4, -70], [0, 0, 0, 1]])
+
+
+def case(*voxels, absent=(), name="case_a"):
+    """A case with the given values at the first voxels of its prediction."""
+    labels = torch.zeros(1, 4, 3, 2)
+    labels.view(-1)[: len(voxels)] = torch.tensor([float(value) for value in voxels])
+    image = torch.ones(3, 4, 3, 2)
+    image[list(absent)] = torch.nan
+    return {"case": name, "image": MetaTensor(image), "pred": MetaTensor(labels, affine=AFFINE)}
+
+
+def write(folder, case, convention="brats2021"):
+    PredictionWriter(str(folder), NAMES, REGIONS, convention).write_case(case)
+    report = json.loads((folder / f"{case['case']}.json").read_text())
+    return nib.load(folder / f"{case['case']}.nii.gz"), report
+
+
+def test_the_label_map_lies_on_the_grid_of_the_input(tmp_path):
+    image, _ = write(tmp_path / "new" / "folder", case(1, 2, 4, 4))
+    assert image.shape == (4, 3, 2)
+    assert image.get_data_dtype() == np.uint8
+    np.testing.assert_allclose(image.affine, AFFINE, atol=1e-5)
+    assert image.header.get_xyzt_units()[0] == "mm"
+    assert np.asarray(image.dataobj).ravel()[:5].tolist() == [1, 2, 4, 4, 0]
+
+
+@pytest.mark.parametrize(("convention", "enhancing"), [("brats2021", 4), ("brats2023", 3)])
+def test_volumes_follow_from_the_voxels_of_the_convention(tmp_path, convention, enhancing):
+    _, report = write(tmp_path, case(1, 2, 2, enhancing, enhancing, enhancing), convention)
+    # a voxel has 1 * 2 * 4 = 8 mm^3 = 0.008 mL; WT is all 6 voxels, TC is NCR and ET, 4 voxels, ET is 3 voxels
+    assert report["volumes"] == {
+        "wt": {"voxels": 6, "ml": 0.048},
+        "tc": {"voxels": 4, "ml": 0.032},
+        "et": {"voxels": 3, "ml": 0.024},
+    }
+    assert report["label_convention"] == convention
+    assert report["warnings"] == []
+
+
+def test_the_report_says_what_was_used_and_what_was_not(tmp_path):
+    _, report = write(tmp_path, case(1, 2, 4, absent=[1]))
+    assert report["case"] == "case_a"
+    assert report["segmentation"] == "case_a.nii.gz"
+    assert report["modalities_used"] == ["flair", "t2"]
+    assert report["modalities_absent"] == ["t1ce"]
+    assert report["subset"] == "flair+t2"
+    assert report["warnings"] == ["segmented without t1ce; expect lower accuracy than with every modality"]
+
+
+def test_a_region_that_was_not_found_is_a_warning(tmp_path):
+    _, report = write(tmp_path, case(2, 2))
+    assert report["volumes"]["et"] == {"voxels": 0, "ml": 0.0}
+    assert report["warnings"] == ["nothing was found for region tc", "nothing was found for region et"]
+
+
+def test_values_that_the_convention_does_not_have_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="3"):
+        write(tmp_path, case(3), "brats2021")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_earlier_result_whole(tmp_path, monkeypatch):
+    write(tmp_path, case(1))
+
+    def full_disk(image, path):
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(predictions.nib, "save", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write(tmp_path, case(2))
+    monkeypatch.undo()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["case_a.json", "case_a.nii.gz"]
+    assert np.asarray(nib.load(tmp_path / "case_a.nii.gz").dataobj).max() == 1

@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""The metadata of the bundle: valid, true, and enough for MONAI's own checks."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from monai.bundle import ckpt_export, verify_metadata, verify_net_in_out
+
+from scripts.data.label_conventions import get_convention
+
+ROOT = Path(__file__).parents[1]
+META = ROOT / "configs" / "metadata.json"
+INFERENCE = ROOT / "configs" / "inference.yaml"
+SCHEMA = ROOT / "tests" / "meta_schema_20240725.json"
+SCHEMA_MD5 = "06954cad2cc5d3784e72077ac76f0fc8"  # as MONAI's own tests have it
+
+
+@pytest.fixture(scope="module")
+def metadata():
+    return json.loads(META.read_text(encoding="utf-8"))
+
+
+def test_the_metadata_keeps_the_schema_it_names(metadata):
+    assert metadata["schema"].endswith(f"/{SCHEMA.name}")
+    verify_metadata(meta_file=str(META), filepath=str(SCHEMA), hash_val=SCHEMA_MD5, hash_type="md5")  # offline: it is here
+
+
+def test_metadata_that_breaks_the_schema_would_be_found(metadata, tmp_path):
+    broken = {**metadata, "authors": ["one", "two"]}
+    (tmp_path / "metadata.json").write_text(json.dumps(broken))
+    with pytest.raises(ValueError, match="is not of type 'string'"):
+        verify_metadata(meta_file=str(tmp_path / "metadata.json"), filepath=str(SCHEMA), hash_val=SCHEMA_MD5)
+
+
+def test_the_file_at_the_top_is_a_link_to_the_one_monai_reads():
+    assert (ROOT / "metadata.json").is_symlink()
+    assert (ROOT / "metadata.json").resolve() == META.resolve()
+
+
+def test_the_changelog_has_the_version_first(metadata):
+    assert re.fullmatch(r"\d+\.\d+\.\d+", metadata["version"])
+    assert next(iter(metadata["changelog"])) == metadata["version"]
+
+
+def test_versions_are_those_that_are_installed_for_the_tests(metadata):
+    pins = {}
+    for file in ROOT.glob("requirements*.txt"):
+        for name, pin in re.findall(r"^([\w.-]+)==([^\s;]+)", file.read_text(encoding="utf-8"), flags=re.MULTILINE):
+            pins.setdefault(name.lower(), set()).add(pin)
+    named = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
+    stated = {**{name: metadata[key] for name, key in named.items()}, **metadata["required_packages_version"]}
+    wrong = {name: (value, pins.get(name.lower())) for name, value in stated.items() if {value} != pins.get(name.lower())}
+    assert wrong == {}
+
+
+def test_channels_and_labels_are_those_of_the_configuration(metadata):
+    config = yaml.safe_load(INFERENCE.read_text(encoding="utf-8"))
+    image, pred = metadata["network_data_format"]["inputs"]["image"], metadata["network_data_format"]["outputs"]["pred"]
+    assert [name.lower() for name in image["channel_def"].values()] == config["modalities"]
+    assert list(image["channel_def"]) == [str(channel) for channel in range(image["num_channels"])]
+    assert pred["num_channels"] == config["num_classes"]
+    # MONAI Label reads the values of the written label map from here
+    written = set(get_convention(config["label_convention"]).write.values())
+    assert {int(value) for value in pred["channel_def"]} == written
+
+
+def test_the_network_takes_and_gives_what_the_metadata_says():
+    verify_net_in_out(net_id="network_def", meta_file=str(META), config_file=str(INFERENCE), device="cpu", n=1)
+
+
+def test_a_trained_network_can_be_exported_with_its_weights(workflow, trained, tmp_path):
+    folder, _ = trained
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(folder / "model.pt"),
+        meta_file=str(META),
+        config_file=str(INFERENCE),
+        **{"network_def#width": 4},
+    )
+    exported = torch.jit.load(tmp_path / "model.ts").eval()
+    network = workflow("inference.yaml", workflow_type="infer").parser.get_parsed_content("network_def").eval()
+    image = torch.randn(1, 4, 16, 16, 16)
+    image[:, 2] = torch.nan
+    with torch.no_grad():
+        untrained = network(image)
+        network.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
+        expected, found = network(image), exported(image)
+    assert torch.isfinite(found).all()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert (expected - untrained).abs().max() > 0.01

@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""A run that was killed and resumed ends with the numbers of one that was not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from ignite.engine import Events
+
+from scripts.engines import root_cause
+
+AFTER_TWO_EPOCHS = Events.EPOCH_COMPLETED(once=2)
+WITHIN_THE_THIRD_EPOCH = Events.ITERATION_COMPLETED(once=8)  # three iterations in each epoch
+QUICK = {"patch_size": [16, 16, 16], "validation_subsets": ["all"]}
+
+
+def checkpoints(folder):
+    return {file.name: torch.load(file, weights_only=True) for file in sorted((folder / "checkpoints").iterdir())}
+
+
+def assert_same(found, expected, where=""):
+    """Compare what two checkpoints hold, at any depth."""
+    if isinstance(expected, torch.Tensor):
+        assert torch.isfinite(found).all(), where
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-7, msg=lambda message: f"{where}: {message}")
+    elif isinstance(expected, dict):
+        assert list(found) == list(expected), where
+        for key in expected:
+            assert_same(found[key], expected[key], f"{where}/{key}")
+    elif isinstance(expected, (list, tuple)):
+        assert len(found) == len(expected), where
+        for number, (each, other) in enumerate(zip(found, expected, strict=True)):
+            assert_same(each, other, f"{where}/{number}")
+    else:
+        assert found == (pytest.approx(expected, rel=1e-6) if isinstance(expected, float) else expected), where
+
+
+def assert_same_run(folder, epochs, uninterrupted):
+    """Compare the epochs that a resumed run made, and all that it left, with those of an uninterrupted run."""
+    expected_folder, expected_epochs = uninterrupted
+    for epoch, metrics in epochs.items():
+        assert_same(metrics, expected_epochs[epoch], f"epoch {epoch}")
+    assert_same(checkpoints(folder), checkpoints(expected_folder))
+    for place, file in (("found", folder / "model.pt"), ("expected", expected_folder / "model.pt")):
+        assert file.is_file(), place
+    found, expected = (torch.load(each / "model.pt", weights_only=True) for each in (folder, expected_folder))
+    assert_same(found, expected, "model.pt")
+
+
+@pytest.mark.parametrize("kill", [AFTER_TWO_EPOCHS, WITHIN_THE_THIRD_EPOCH])
+def test_a_killed_run_resumes_to_the_same_numbers(train, trained, tmp_path, kill):
+    begun = train(tmp_path, kill=kill)
+    assert list(begun) == [1, 2]
+    resumed = train(tmp_path, resume=True)
+    assert list(resumed) == [3, 4]
+    assert_same_run(tmp_path, begun | resumed, trained)
+
+
+def test_with_a_worker_process_too(train, tmp_path):
+    settings = {**QUICK, "num_workers": 1, "max_epochs": 2, "val_interval": 1}
+    whole = tmp_path / "whole", train(tmp_path / "whole", **settings)
+    begun = train(tmp_path / "part", kill=Events.EPOCH_COMPLETED(once=1), **settings)
+    resumed = train(tmp_path / "part", resume=True, **settings)
+    assert (list(begun), list(resumed)) == ([1], [2])
+    assert_same_run(tmp_path / "part", begun | resumed, whole)
+
+
+def test_with_a_setting_that_draws_modalities(train, tmp_path):
+    files = ("train.yaml", "setting_idt_drop.yaml")
+    settings = {**QUICK, "max_epochs": 2}
+    whole = tmp_path / "whole", train(tmp_path / "whole", *files, **settings)
+    begun = train(tmp_path / "part", *files, kill=Events.ITERATION_COMPLETED(once=5), **settings)
+    resumed = train(tmp_path / "part", *files, resume=True, **settings)
+    assert (list(begun), list(resumed)) == ([1], [2])
+    assert_same_run(tmp_path / "part", begun | resumed, whole)
+
+
+def test_another_seed_gives_other_numbers(train, trained, tmp_path):
+    _, expected = trained
+    epochs = train(tmp_path, seed=1, kill=Events.EPOCH_COMPLETED(once=1))
+    assert abs(epochs[1]["loss_total"] - expected[1]["loss_total"]) > 1e-3
+
+
+def test_the_learning_rate_decays_over_the_whole_run(trained):
+    # lr (1 - epoch / epochs)^0.9 after each of the 4 epochs
+    rates = [epoch["lr"] for epoch in trained[1].values()]
+    assert rates == pytest.approx([0.01 * (1 - epoch / 4) ** 0.9 for epoch in (1, 2, 3, 4)])
+
+
+def test_resuming_a_finished_run_changes_nothing(train, tmp_path):
+    settings = {**QUICK, "max_epochs": 1, "val_interval": 1}
+    train(tmp_path, **settings)
+    before = checkpoints(tmp_path), torch.load(tmp_path / "model.pt", weights_only=True)
+    assert train(tmp_path, resume=True, **settings) == {}
+    assert_same((checkpoints(tmp_path), torch.load(tmp_path / "model.pt", weights_only=True)), before)
+
+
+def test_resuming_a_run_that_ended_in_its_first_epoch_is_an_error(train, tmp_path):
+    assert train(tmp_path, kill=Events.ITERATION_COMPLETED(once=1)) == {}
+    with pytest.raises(RuntimeError) as caught:  # MONAI wraps whatever an expression of the configuration raises
+        train(tmp_path, resume=True)
+    error = root_cause(caught.value)
+    assert isinstance(error, FileNotFoundError)
+    assert f"`resume` is set but {tmp_path / 'checkpoints'} has no checkpoint_epoch=*.pt" in str(error)
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_starting_anew_moves_the_earlier_checkpoints_aside(train, tmp_path, caplog):
+    settings = {**QUICK, "max_epochs": 1}
+    train(tmp_path, **settings)
+    earlier = checkpoints(tmp_path)
+    train(tmp_path, **settings, seed=1)
+    aside = tmp_path / "checkpoints_1" / "checkpoint_epoch=1.pt"
+    assert f"moved to {aside.parent}" in caplog.text
+    assert_same(torch.load(aside, weights_only=True), earlier["checkpoint_epoch=1.pt"])
+    assert list(checkpoints(tmp_path)) == ["checkpoint_epoch=1.pt"]

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Resampling of a case, whatever else its dictionary carries."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, Invertd, Spacingd
+
+from scripts.transforms.spacing import CaseSpacingd
+
+
+def case(**more):
+    """An image of 2 mm with a ramp along the first axis in two modalities; the third was not acquired."""
+    image = torch.arange(6.0).reshape(1, 6, 1, 1).repeat(3, 1, 4, 4)
+    image[1] += 10
+    image[2] = torch.nan
+    affine = torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0]))
+    return {"image": MetaTensor(image, affine=affine, meta={"filename_or_obj": "image.nii.gz"}), **more}
+
+
+def test_whatever_monai_label_adds_to_a_case_is_kept():
+    extra = {"image_path": "/data/image.nii.gz", "image_weight": torch.tensor(2.0), "images": {"t2": "file"}}
+    with pytest.raises(AttributeError):
+        Spacingd("image", pixdim=1.0)(case(image_path="/data/image.nii.gz"))  # why this transform exists
+    result = CaseSpacingd("image", pixdim=1.0)(case(**extra))
+    assert {key: result[key] for key in extra} == extra
+    assert result["image"].shape == (3, 11, 7, 7)  # 6 voxels of 2 mm: (6 - 1) * 2 / 1 + 1
+
+
+def test_metadata_dictionaries_of_the_image_stay_where_they_are():
+    meta = {"affine": torch.eye(4)}
+    result = CaseSpacingd("image", pixdim=1.0)(case(image_meta_dict=meta))
+    assert result["image_meta_dict"] is meta
+    torch.testing.assert_close(meta["affine"], result["image"].affine)  # which Spacingd keeps up to date
+
+
+def test_an_absent_modality_stays_absent_and_does_not_touch_the_others():
+    result = CaseSpacingd("image", pixdim=1.0, mode="bilinear")(case())["image"]
+    assert torch.isnan(result[2]).all()
+    # a ramp of one per voxel of 2 mm is a ramp of a half per voxel of 1 mm
+    expected = (torch.arange(11.0) / 2).reshape(11, 1, 1).expand(11, 7, 7)
+    torch.testing.assert_close(result[0].as_tensor(), expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(result[1].as_tensor(), expected + 10, rtol=0, atol=1e-4)
+    assert result.pixdim.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_the_given_case_is_left_as_it_was():
+    data = case(image_path="file")
+    CaseSpacingd("image", pixdim=1.0)(data)
+    assert data["image"].shape == (3, 6, 4, 4)
+    assert data["image_path"] == "file"
+
+
+def test_a_prediction_is_brought_back_to_the_grid_of_the_input():
+    transform = Compose([CaseSpacingd("image", pixdim=1.0)])
+    data = transform(case())
+    data["pred"] = MetaTensor(data["image"][:1].clone(), meta=data["image"].meta)
+    data["pred"].applied_operations = data["image"].applied_operations
+    inverse = Invertd("pred", transform, orig_keys="image", nearest_interp=False)(data)["pred"]
+    assert inverse.shape == (1, 6, 4, 4)
+    torch.testing.assert_close(inverse.as_tensor(), case()["image"][:1].as_tensor(), rtol=0, atol=1e-4)
