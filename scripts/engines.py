@@ -13,6 +13,8 @@ from monai.data import Dataset, MetaTensor
 from monai.engines import SupervisedEvaluator
 from torch import Tensor
 
+from .data.case_error import CaseError
+
 logger = logging.getLogger(__name__)
 
 FAILURE = "failure"  # key under which a batch carries the reason why its case could not be loaded
@@ -43,8 +45,11 @@ def _plain(x: Tensor) -> Tensor:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Follow the chain of causes to its beginning; MONAI wraps what a transform raises."""
-    while error.__cause__ is not None:
+    """Follow the chain of causes to its beginning, or to the first ``CaseError``, which names case and file.
+
+    MONAI wraps what a transform raises.
+    """
+    while error.__cause__ is not None and not isinstance(error, CaseError):
         error = error.__cause__
     return error
 

@@ -14,8 +14,8 @@ LARGE = 2**31 - 1  # bytes; the largest value that mallopt takes
 def keep_freed_memory() -> bool:
     """Ask the C library to keep large freed buffers instead of returning them to the system.
 
-    Networks on volumes allocate and free buffers of tens of megabytes at every operation; mapping and clearing them anew
-    took up to half of the inference time on two CPU cores. The resident memory stays at its peak afterwards.
+    Networks on volumes allocate and free buffers of tens of megabytes at every operation, and mapping and clearing them
+    anew costs time (docs/performance.md has the figures). The resident memory stays at its peak afterwards.
 
     Returns:
         whether the C library (glibc, so Linux only) took the settings.

@@ -104,6 +104,18 @@ def test_the_root_cause_is_the_first_error_of_a_chain():
     assert root_cause(alone) is alone
 
 
+def test_a_case_error_is_not_traced_to_what_caused_it():
+    # the library's message for a damaged file tells neither case nor file
+    def read(data):
+        try:
+            raise EOFError("stream ended")
+        except EOFError as error:
+            raise CaseError(data["case"], "the file is truncated", "some/file.nii.gz") from error
+
+    dataset = CaseDataset([item("a")], Compose([read]))
+    assert dataset[0]["failure"] == "case `a`: the file is truncated (file: some/file.nii.gz)"
+
+
 def test_a_case_that_cannot_be_loaded_becomes_an_item_that_says_why():
     dataset = CaseDataset([item("good"), item("bad", -1.0)], Compose([refuse_negative]))
     assert "failure" not in dataset[0]

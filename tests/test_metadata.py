@@ -29,7 +29,9 @@ def metadata():
 
 def test_the_metadata_keeps_the_schema_it_names(metadata):
     assert metadata["schema"].endswith(f"/{SCHEMA.name}")
-    verify_metadata(meta_file=str(META), filepath=str(SCHEMA), hash_val=SCHEMA_MD5, hash_type="md5")  # offline: it is here
+    verify_metadata(
+        meta_file=str(META), filepath=str(SCHEMA), hash_val=SCHEMA_MD5, hash_type="md5"
+    )  # offline: it is here
 
 
 def test_metadata_that_breaks_the_schema_would_be_found(metadata, tmp_path):
@@ -56,7 +58,9 @@ def test_versions_are_those_that_are_installed_for_the_tests(metadata):
             pins.setdefault(name.lower(), set()).add(pin)
     named = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
     stated = {**{name: metadata[key] for name, key in named.items()}, **metadata["required_packages_version"]}
-    wrong = {name: (value, pins.get(name.lower())) for name, value in stated.items() if {value} != pins.get(name.lower())}
+    wrong = {
+        name: (value, pins.get(name.lower())) for name, value in stated.items() if {value} != pins.get(name.lower())
+    }
     assert wrong == {}
 
 

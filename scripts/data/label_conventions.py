@@ -166,9 +166,7 @@ def from_internal(
     return table[classes]
 
 
-def channel_definition(
-    convention: str | Mapping, conventions: Mapping[str, Mapping] | None = None
-) -> dict[str, str]:
+def channel_definition(convention: str | Mapping, conventions: Mapping[str, Mapping] | None = None) -> dict[str, str]:
     """Describe the values of a written label map, as ``channel_def`` of a bundle's metadata: ``{"4": "edema"}``."""
     names = _table()["classes"]
     written = {value: label for label, value in get_convention(convention, conventions).write.items()}

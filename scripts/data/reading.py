@@ -150,9 +150,7 @@ def zero_background(image: Tensor) -> Tensor:
     return image.masked_fill(background, 0.0)
 
 
-def clean_image(
-    image: Tensor, case: str, file: str, non_finite: str = "refuse", name: str = "the image"
-) -> Tensor:
+def clean_image(image: Tensor, case: str, file: str, non_finite: str = "refuse", name: str = "the image") -> Tensor:
     """Check the voxels of one acquired image and set its background to 0.
 
     Args:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convert a checkpoint of a published implementation into the weights of a network here.
 
-    python -m scripts.tools.convert_checkpoint --checkpoint model_last.pth --output models/model.pt
+python -m scripts.tools.convert_checkpoint --checkpoint model_last.pth --output models/model.pt
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Show the whole road on phantoms: make data, train, evaluate every subset, segment an incomplete patient.
 
-    python -m scripts.tools.demo --folder demo
+python -m scripts.tools.demo --folder demo
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Print a merged configuration: one id per line, with its value and the file that set it.
 
-    python -m scripts.tools.show_config configs/train.yaml configs/setting_pdt.yaml --max_epochs 5 --grep epochs
+python -m scripts.tools.show_config configs/train.yaml configs/setting_pdt.yaml --max_epochs 5 --grep epochs
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Push one training case through a configuration, from its files to the gradients, and print what every id makes of it.
 
-    python -m scripts.tools.trace_case configs/train.yaml configs/setting_idt.yaml --dataset_dir DIR
+python -m scripts.tools.trace_case configs/train.yaml configs/setting_idt.yaml --dataset_dir DIR
 """
 
 from __future__ import annotations

@@ -193,7 +193,9 @@ def test_the_configuration_shown_is_the_one_that_monai_runs():
     assert parser.config == expected
     assert all(origin_of(id, setters) for id, _ in leaves(parser.config))
     assert origin_of("train::missing::_target_", setters) == "setting_pdt.yaml"
-    assert origin_of("validate::handlers::2::_target_", setters) == "evaluate.yaml"
+    appended = len(ConfigParser.load_config_file(paths[0])["validate"]["handlers"])
+    assert origin_of(f"validate::handlers::{appended - 1}::_target_", setters) == "train.yaml"
+    assert origin_of(f"validate::handlers::{appended}::_target_", setters) == "evaluate.yaml"
 
 
 def test_files_may_be_given_as_monai_takes_them(files, capsys):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from scripts.data.datalist import read_section
 from scripts.tools.show_config import merge
 from scripts.tools.trace_case import describe, gradients, main, trace
 
@@ -108,12 +109,17 @@ def test_a_crop_that_gives_several_patches_makes_a_batch_of_them(tiny):
 
 
 def test_failing_hop_is_named_with_its_case_and_reason(tiny, phantoms, tmp_path):
-    content = json.loads((phantoms / "datalist.json").read_text())
-    (tmp_path / "datalist.json").write_text(json.dumps(content))  # the images are not beside it
-    case = content["training"][0]["case"]
-    place = r"`train::preprocessing::transforms::0` \(LoadCased\) failed"
-    with pytest.raises(SystemExit, match=f"{place}: case `{case}`: the file does not exist"):
-        main(TRAIN, **{**tiny, "dataset_dir": str(tmp_path)})
+    entry = read_section(phantoms / "datalist.json", "training")[0]
+    case = entry["case"]
+    place = rf"`train::preprocessing::transforms::0` \(LoadCased\) failed: case `{case}`"
+    settings = {**tiny, "dataset_dir": str(tmp_path)}
+    for change, message in (
+        ({"label_convention": "msd"}, rf"the label has the values .* \(file: .*{case}_seg.nii.gz\)"),  # 4 is none of it
+        ({"images": {"t1": "nowhere.nii.gz"}}, r"the file does not exist.* \(file: .*nowhere.nii.gz\)"),
+    ):
+        (tmp_path / "datalist.json").write_text(json.dumps({"training": [{**entry, **change}]}))
+        with pytest.raises(SystemExit, match=f"{place}: {message}"):
+            main(TRAIN, **settings)
 
 
 @pytest.mark.parametrize(
