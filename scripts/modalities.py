@@ -48,8 +48,8 @@ def parse_subset(name: str, modalities: Sequence[str]) -> Tensor:
     unknown = [part for part in names if part not in modalities]
     if unknown or not names:
         raise ValueError(
-            f"subset `{name}` names {unknown or 'no modality'}; expected one or more of {list(modalities)} joined by '+'. "
-            "See `modalities` in the configuration."
+            f"subset `{name}` names {unknown or 'no modality'}; expected one or more of {list(modalities)} joined "
+            "by '+'. See `modalities` in the configuration."
         )
     return torch.tensor([m in names for m in modalities])
 

@@ -115,7 +115,7 @@ def summarise(scores: str | Path | pd.DataFrame, failed_cases: Mapping[str, str]
     _check_rows(rows)
     modalities = _modalities_in_order(rows["subset"].unique())
     by_size = rows.groupby("num_modalities")
-    by_subset = {subset: group for subset, group in rows.groupby("subset", sort=False)}
+    by_subset = dict(list(rows.groupby("subset", sort=False)))
     policy = rows["empty_policy"].iloc[0] if len(rows) else None
     surface = rows["surface"].iloc[0] if len(rows) else None
     return {

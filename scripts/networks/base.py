@@ -125,7 +125,7 @@ class IncompleteMultiModalNetwork(nn.Module):
         return features
 
     def fuse(self, features: list[Tensor], available: Tensor) -> Tensor:
-        """Decode the available modalities into logits ``(B, C, *S)``; ``available`` must not exceed what was encoded."""
+        """Decode the available modalities, all of them encoded, into logits ``(B, C, *S)``."""
         return self.decode(features, available)[0]
 
     @torch.jit.unused

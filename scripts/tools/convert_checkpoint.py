@@ -114,13 +114,17 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 def _refusal(path: Path, error: Exception) -> str:
     """Say why a file was not loaded, without PyTorch's advice to load it all the same."""
-    forbidden = re.search(r"GLOBAL (\S+)", str(error))
+    text = str(error) or type(error).__name__
+    forbidden = re.search(r"GLOBAL (\S+)", text)
     if forbidden:
         return (
             f"`{path}` holds `{forbidden[1]}`, which could run code when it is loaded, so it was not loaded; expected "
             "tensors only. Save `network.state_dict()` alone where the network was trained."
         )
-    reason = (str(error) or type(error).__name__).splitlines()[0]
+    if "weights_only" in text:
+        unpickler = re.search(r"WeightsUnpickler error: (.+)", text)
+        text = unpickler[1] if unpickler else "it holds more than tensors and plain containers"
+    reason = text.strip().splitlines()[0]
     return f"`{path}` is not a checkpoint of PyTorch, or is damaged: {reason}"
 
 

@@ -135,6 +135,16 @@ def test_samples_of_a_batch_with_different_modalities_do_not_touch_each_other(ne
         assert_close(logits, torch.cat([each.auxiliary[level] for each in alone]), **CLOSE)
 
 
+@torch.no_grad()
+def test_samples_of_a_batch_that_are_shown_differently_do_not_touch_each_other(network, image):
+    pair, shown = torch.cat([image, image.flip(2) + 1]), torch.tensor([[1, 0, 0, 1], [0, 1, 0, 1]]).bool()
+    features = network.encode(pair, torch.ones(2, 4, dtype=torch.bool))
+    alone = torch.cat([network(pair[:1], shown[:1]), network(pair[1:], shown[1:])])
+    assert_close(network.fuse(features, shown), alone, **CLOSE)
+    assert_close(network(pair, shown), alone, **CLOSE)
+    assert_close(network.train()(pair, shown).fused, alone, **CLOSE)
+
+
 def test_gradient_of_a_batch_is_the_mean_of_the_gradients_of_its_samples(build_rfnet, image, hide, learn):
     network = build_rfnet()
     pair = torch.cat([hide(image, "1010"), hide(image.flip(2) + 1, "0110")])

@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""The tables and the audit of docs/data.md say what the package does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from scripts.data.datalist import read_section
+from scripts.data.label_conventions import convention_names, get_convention
+from scripts.data.layouts import read_layout_file
+from scripts.data.missing_rate import assign_availability
+from scripts.tools.make_datalist import MakeDatalist
+
+TEXT = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+MEANINGS = {0: "background", 1: "NCR", 2: "ED", 3: "ET", None: "refused"}
+RATES = "t1=0.2,t1ce=0.4,flair=0.6,t2=0.8"
+
+
+def table(first_column: str) -> dict[str, list[str]]:
+    """Rows of the table whose first column has this title, by their first cell."""
+    lines = TEXT[TEXT.index(f"| {first_column} |") :].split("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return {row[0].strip(" `|"): row[1:] for row in cells}
+
+
+def test_label_conventions_are_those_of_the_package():
+    rows = table("`label_convention`")
+    assert set(rows) == set(convention_names())
+    for name, row in rows.items():
+        read = get_convention(name).read
+        assert row[:5] == [MEANINGS[read.get(value)] for value in range(5)]
+        assert max(read) <= 4
+
+
+def test_layouts_are_those_of_the_package():
+    rows, layouts = table("`--layout`"), read_layout_file()["layouts"]
+    assert set(rows) == set(layouts)
+    for name, (_, files) in rows.items():
+        patterns = [layouts[name]["label"][0], *layouts[name]["images"].values()]
+        if files.startswith("`<case>"):
+            named = {text.removeprefix("<case>") for text in re.findall(r"`([^`]+)`", files)}
+            assert named == {pattern.removeprefix("{case}") for pattern in patterns}
+
+
+def test_example_of_a_datalist_can_be_read(tmp_path):
+    (tmp_path / "datalist.json").write_text(re.search(r"```json\n(.*?)```", TEXT, re.DOTALL)[1])
+    first, second = read_section(tmp_path / "datalist.json", "training", ["flair", "t1ce", "t1", "t2"])
+    assert list(first["images"]) == ["t1ce", "t1"] and second["channels"] == ["flair", "t1", "t1ce", "t2"]
+
+
+def test_audit_is_the_one_that_the_command_prints(tmp_path, capsys):
+    for number in range(20):
+        name = f"phantom_{number:04d}"
+        (tmp_path / name).mkdir()
+        for image in ("flair", "t1ce", "t1", "t2", "seg"):
+            (tmp_path / name / f"{name}_{image}.nii.gz").touch()
+    MakeDatalist(tmp_path, tmp_path / "idt.json", split=(0.7, 0.1, 0.2), missing_rates=RATES).write()
+    example = re.search(r"```\n(training: .*?)```", TEXT, re.DOTALL)[1]
+    assert example in capsys.readouterr().out
+    listed = json.loads((tmp_path / "idt.json").read_text())["training"][0]["images"]
+    assert list(listed) == ["t1ce", "t1"]  # as in the example of a datalist
+
+
+def test_rates_that_are_met_are_those_of_the_text():
+    many, few = ((1 - assign_availability(number, [0.2, 0.4, 0.6, 0.8]).mean(axis=0)).tolist() for number in (219, 14))
+    many, few = (", ".join(f"{share:.2f}" for share in shares) for shares in (many, few))
+    assert f"become {many} with 219 cases, and {few} with the 14" in " ".join(TEXT.split())
