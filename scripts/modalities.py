@@ -10,6 +10,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+ALL = "all"  # in place of a subset's name: everything there is
+
 
 def modality_subsets(num_modalities: int) -> Tensor:
     """Enumerate every non-empty subset of the modalities, smallest subsets first.
@@ -44,7 +46,7 @@ def parse_subset(name: str, modalities: Sequence[str]) -> Tensor:
     Raises:
         ValueError: if the name is empty or has a modality that is not configured.
     """
-    names = list(modalities) if name.strip() == "all" else [part.strip() for part in name.split("+") if part.strip()]
+    names = list(modalities) if name.strip() == ALL else [part.strip() for part in name.split("+") if part.strip()]
     unknown = [part for part in names if part not in modalities]
     if unknown or not names:
         raise ValueError(
@@ -75,3 +77,8 @@ def evaluable_subsets(acquired: Tensor, subsets: Tensor | None = None) -> Tensor
             "is contained in them. See `subsets` in the configuration."
         )
     return kept
+
+
+def unique_rows(subsets: Tensor) -> Tensor:
+    """Drop the subsets ``(K, M)`` that stand there a second time, keeping the order."""
+    return torch.tensor(list(dict.fromkeys(tuple(row) for row in subsets.tolist())))

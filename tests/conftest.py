@@ -100,12 +100,14 @@ def tiny(phantoms):
 
 
 @pytest.fixture(scope="session")
-def workflow(tiny):
+def workflow(tiny, tmp_path_factory):
     """Make and initialize the workflow of configuration files, as `monai.bundle run` does."""
+    elsewhere = tmp_path_factory.mktemp("output")  # nothing is written into the bundle itself
+    places = {"output_dir": str(elsewhere), "model_file": str(elsewhere / "model.pt")}
 
     def _workflow(*files, run_id="run", workflow_type="train", **overrides):
         paths = [str(ROOT / "configs" / file) for file in files]  # an absolute path stays as it is
-        settings = {**tiny, **overrides}
+        settings = {**tiny, **places, **overrides}
         run = ConfigWorkflow(paths, logging_file=False, run_id=run_id, workflow_type=workflow_type, **settings)
         run.initialize()
         return run
@@ -152,15 +154,19 @@ def train(workflow, command_line):
             try:
                 run.run()
                 run.finalize()
-            except KeyboardInterrupt:
+            except Killed:
                 assert kill is not None
         return epochs
 
     return _train
 
 
+class Killed(BaseException):
+    """The end of a run, which no handler of ordinary errors may hold up."""
+
+
 def _die():
-    raise KeyboardInterrupt("killed by the test")
+    raise Killed
 
 
 @pytest.fixture(scope="session")

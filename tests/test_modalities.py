@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scripts.modalities import evaluable_subsets, modality_subsets, parse_subset, subset_name
+from scripts.modalities import evaluable_subsets, modality_subsets, parse_subset, subset_name, unique_rows
 
 MODALITIES = ["flair", "t1ce", "t1", "t2"]
 
@@ -79,3 +79,10 @@ def test_a_case_that_fits_no_asked_for_subset_is_refused_in_words():
     asked = parse_subset("t1+t2", MODALITIES)[None]
     with pytest.raises(ValueError, match=r"modalities \[1, 0, 0, 1\], and none of the 1 asked-for subsets"):
         evaluable_subsets(torch.tensor([True, False, False, True]), asked)
+
+
+def test_a_subset_that_stands_there_twice_is_kept_once():
+    assert unique_rows(torch.tensor([[True, False], [True, True], [True, False]])).tolist() == [
+        [True, False],
+        [True, True],
+    ]

@@ -46,6 +46,7 @@ class RunCheckpointHandler:
 
     Raises:
         ValueError: if ``save_dict`` has no ``model``, or ``resume`` is another word.
+            On start, if the run to resume was planned for another number of epochs.
         FileNotFoundError: on start, if there is nothing to resume from.
     """
 
@@ -101,6 +102,12 @@ class RunCheckpointHandler:
             raise FileNotFoundError(
                 f"`resume` is set but {self.save_dir} has no checkpoint_epoch=*.pt; expected those of the run to "
                 "continue. Check `output_dir`, or start without `resume`."
+            )
+        planned = torch.load(newest, map_location="cpu", weights_only=True)["trainer"]["max_epochs"]
+        if planned != engine.state.max_epochs:
+            raise ValueError(
+                f"the run in {self.save_dir} was planned for {planned} epochs, and its learning rate decays over them; "
+                f"`max_epochs` is now {engine.state.max_epochs}. Resume with {planned}, or start anew from its weights."
             )
         CheckpointLoader(str(newest), self.save_dict, map_location="cpu")(engine)
         logger.info("resumed from %s, best so far %.4f in epoch %d", newest, self.best_value, self.best_epoch)

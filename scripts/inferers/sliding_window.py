@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 from torch import Tensor, nn
 
-from ..modalities import evaluable_subsets, parse_subset
+from ..modalities import ALL, evaluable_subsets, parse_subset, unique_rows
 from ..networks.base import acquired_modalities
 from .autocast import reduced_precision
 
@@ -77,8 +77,8 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
     Args:
         roi_size: window in voxels along each spatial axis.
         modalities: names in channel order.
-        subsets: names such as ``"flair+t2"`` or ``"all"``; ``None`` means every non-empty subset. Those that name a
-            modality the case lacks are left out for that case.
+        subsets: names such as ``"flair+t2"``, or ``"all"`` for everything that the case has; ``None`` means every
+            non-empty subset. Those that name a modality the case lacks are left out for that case.
         kwargs: arguments of ``IncompleteSlidingWindowInferer``.
 
     Shape:
@@ -90,12 +90,21 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
         self, roi_size: Sequence[int], modalities: Sequence[str], subsets: Sequence[str] | None = None, **kwargs
     ) -> None:
         super().__init__(roi_size, **kwargs)
+        if isinstance(subsets, str):
+            raise ValueError(
+                f"`subsets` is the text `{subsets}`; expected a list of names, e.g. \"['all','{modalities[0]}']\"."
+            )
         self.modalities = list(modalities)
-        self.subsets = None if subsets is None else torch.stack([parse_subset(s, modalities) for s in subsets])
+        self.subsets = None
+        if subsets is not None:
+            self.subsets = [None if name == ALL else parse_subset(name, modalities) for name in subsets]
 
     def subsets_for(self, acquired: Tensor) -> Tensor:
         """List the subsets that a case with ``acquired`` ``(M,)`` modalities is segmented from: ``(K, M)`` bool."""
-        return evaluable_subsets(acquired, self.subsets)
+        if self.subsets is None:
+            return evaluable_subsets(acquired)
+        asked = torch.stack([acquired if subset is None else subset for subset in self.subsets])
+        return unique_rows(evaluable_subsets(acquired, asked))
 
     def __call__(self, inputs: Tensor, network: nn.Module, *args, **kwargs) -> Tensor:
         acquired = self.acquired(inputs)

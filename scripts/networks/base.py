@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .blocks import stack_modalities
+from .blocks import channels_last, stack_modalities
 from .outputs import MultiModalOutput
 
 
@@ -139,7 +139,7 @@ class IncompleteMultiModalNetwork(nn.Module):
         if rows.numel() == 0:
             size = [*encoded.shape, self.num_classes, *features[0].shape[3:]]
             return torch.zeros(size, device=features[0].device)
-        folded = [level.flatten(0, 1) for level in features]  # (B * M, F_l, *S_l)
+        folded = [channels_last(level.flatten(0, 1)) for level in features]  # (B * M, F_l, *S_l)
         if rows.numel() < encoded.numel():
             folded = [level.index_select(0, rows) for level in folded]
         # float32 whatever the autocast: the losses take logarithms of these

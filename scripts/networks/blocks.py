@@ -65,9 +65,38 @@ class ConvNormAct(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.convolve([x])
+
+    def convolve(self, inputs: list[Tensor], size: list[int] | None = None) -> Tensor:
+        """Take the concatenation of several inputs, resized to a spatial size first if one is given."""
         if not torch.jit.is_scripting():
-            return conv_norm_act(x, self.conv.weight, self.conv.stride[0])
+            return conv_norm_act(inputs, self.conv.weight, self.conv.stride[0], None if size is None else list(size))
+        x = torch.cat(inputs, dim=1)
+        if size is not None:
+            x = upsample(x, size)
         return normalize_activate(self.conv(x))
+
+
+class Merge(nn.Sequential):
+    """Join two tensors of F channels into one: a 3x3x3 and a 1x1x1 ``ConvNormAct`` of their concatenation.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: F.
+
+    Shape:
+        - first, second: ``(B, F, *S)``, concatenated in this order
+        - output: ``(B, F, *S)``
+    """
+
+    def __init__(self, spatial_dims: int, channels: int) -> None:
+        super().__init__(
+            ConvNormAct(spatial_dims, 2 * channels, channels),
+            ConvNormAct(spatial_dims, channels, channels, kernel_size=1),
+        )
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        return self[1](self[0].convolve([first, second]))
 
 
 class ModalityConvNormAct(nn.Module):

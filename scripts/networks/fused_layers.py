@@ -12,6 +12,7 @@ channel (a patch of air, a sample without any modality) passes no gradient, wher
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -23,21 +24,26 @@ EPSILON = 1e-5  # of the normalisation
 SLOPE = 0.2  # of the leaky ReLU
 CONSTANT_ABOVE = (EPSILON + 1e-8) ** -0.5  # inverse standard deviation at which a channel counts as constant
 VOXELS_TOGETHER = 64  # side by side in a row of the normalisation's sums, so that each row fills vector registers
+ALONE_FROM = 2**20  # numbers in a sample of a batch
 SLOW_PATH_BELOW = 20480  # torch sends a single float32 sample with B*C*S0*S1 up to this to a slow CPU convolution
 
 
-def conv_norm_act(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """Convolve with reflect padding that keeps the size, normalise each sample and channel, apply a leaky ReLU.
+def conv_norm_act(inputs: list[Tensor], weight: Tensor, stride: int = 1, size: list[int] | None = None) -> Tensor:
+    """Concatenate, resize, convolve with reflect padding, normalise each sample and channel, apply a leaky ReLU.
+
+    What is concatenated and resized on the way is not kept for the backward pass.
 
     Args:
-        x: ``(B, F, *S)``.
-        weight: ``(F', F, k, ...)`` with odd k.
+        inputs: ``(B, F_i, *S)`` each, concatenated along the channels.
+        weight: ``(F', sum F_i, k, ...)`` with odd k; the padding keeps the size.
         stride: the same along each axis.
+        size: spatial size to which the input is resized first, linearly with aligned corners.
     """
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
-        x, weight = x.to(dtype), weight.to(dtype)
-    return _ConvNormAct.apply(x, weight, stride)
+    device = inputs[0].device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        inputs, weight = [x.to(dtype) for x in inputs], weight.to(dtype)
+    return _ConvNormAct.apply(weight, stride, size, *inputs)
 
 
 def norm_act(x: Tensor) -> Tensor:
@@ -47,23 +53,31 @@ def norm_act(x: Tensor) -> Tensor:
 
 class _ConvNormAct(Function):
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-        convolved = _convolve(_pad(x, weight), weight, stride)
+    def forward(ctx, weight: Tensor, stride: int, size: list[int] | None, *inputs: Tensor) -> Tensor:
+        ctx.stride, ctx.size = stride, size
+        parts = (_prepare(part, weight, size) for part in _parts(inputs, weight, size))
+        convolved = _concatenate([_convolve(part, weight, stride) for part in parts])
         y, inverse_std = _normalize_activate(convolved)
-        ctx.save_for_backward(x, weight, y, _zero_if_constant(inverse_std))
-        ctx.stride = stride
+        ctx.save_for_backward(weight, y, _zero_if_constant(inverse_std), *inputs)
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x, weight, y, inverse_std = ctx.saved_tensors
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        weight, y, inverse_std, *inputs = ctx.saved_tensors
         gradient = _normalize_activate_backward(gradient, y, inverse_std)
-        padded = _pad(x, weight)
-        needed = (ctx.needs_input_grad[0], ctx.needs_input_grad[1], False)
-        to_padded, to_weight = _convolve_backward(gradient, padded, weight, ctx.stride, needed)
-        to_x = _pad_backward(to_padded, x, weight) if to_padded is not None else None
-        return to_x, to_weight, None
+        wanted = ctx.needs_input_grad
+        needed = (any(wanted[3:]), wanted[0], False)
+        parts = _parts(inputs, weight, ctx.size)
+        to_inputs, to_weight = [], []
+        for part, gradient_part in zip(parts, gradient.chunk(len(parts)), strict=True):
+            prepared = _prepare(part, weight, ctx.size)
+            to_prepared, to_weight_part = _convolve_backward(gradient_part, prepared, weight, ctx.stride, needed)
+            to_weight.append(to_weight_part)
+            if needed[0]:
+                to_inputs.append(_prepare_backward(to_prepared, part, weight, ctx.size))
+        each = [_concatenate(list(grads)) for grads in zip(*to_inputs, strict=True)] or [None] * len(inputs)
+        return sum(to_weight) if needed[1] else None, None, None, *each
 
 
 class _NormAct(Function):
@@ -79,17 +93,46 @@ class _NormAct(Function):
         return _normalize_activate_backward(gradient, *ctx.saved_tensors)
 
 
-def _pad(x: Tensor, weight: Tensor) -> Tensor:
-    width = weight.shape[-1] // 2
-    return x if width == 0 else F.pad(x, [width] * (2 * (x.dim() - 2)), mode="reflect")
+def _parts(inputs: Sequence[Tensor], weight: Tensor, size: list[int] | None) -> list[tuple[Tensor, ...]]:
+    """Split a batch of large samples on the CPU: torch's convolutions take them faster one by one, in less memory."""
+    numbers = weight.shape[1] * math.prod(size or inputs[0].shape[2:])
+    alone = inputs[0].device.type == "cpu" and numbers >= ALONE_FROM
+    return list(zip(*(x.split(1) for x in inputs), strict=True)) if alone else [tuple(inputs)]
 
 
-def _pad_backward(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+def _concatenate(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _prepare(inputs: Sequence[Tensor], weight: Tensor, size: list[int] | None) -> Tensor:
+    """Concatenate, resize and pad: what the convolution sees."""
+    x = inputs[0] if len(inputs) == 1 else torch.cat(list(inputs), dim=1)
+    if size is not None:
+        x = _resize(x, size)
     width = weight.shape[-1] // 2
-    if width == 0:
-        return gradient
-    backward = torch.ops.aten.reflection_pad3d_backward if x.dim() == 5 else torch.ops.aten.reflection_pad2d_backward
-    return backward(gradient, x, [width] * (2 * (x.dim() - 2)))
+    return x if width == 0 else F.pad(x, [width] * (2 * len(x.shape[2:])), mode="reflect")
+
+
+def _prepare_backward(
+    gradient: Tensor, inputs: Sequence[Tensor], weight: Tensor, size: list[int] | None
+) -> tuple[Tensor, ...]:
+    """Differentiate ``_prepare`` with respect to each input."""
+    width = weight.shape[-1] // 2
+    volume = gradient.dim() == 5
+    channels = [x.shape[1] for x in inputs]
+    shape = [inputs[0].shape[0], sum(channels), *inputs[0].shape[2:]]
+    if width > 0:
+        unpadded = gradient[(..., *[slice(width, -width)] * (gradient.dim() - 2))]  # only its shape and layout are read
+        backward = torch.ops.aten.reflection_pad3d_backward if volume else torch.ops.aten.reflection_pad2d_backward
+        gradient = backward(gradient, unpadded, [width] * (2 * len(shape[2:])))
+    if size is not None:
+        resize = torch.ops.aten.upsample_trilinear3d_backward if volume else torch.ops.aten.upsample_bilinear2d_backward
+        gradient = resize(gradient, size, shape, True)
+    return gradient.split(channels, dim=1)
+
+
+def _resize(x: Tensor, size: list[int]) -> Tensor:
+    return F.interpolate(x, size=size, mode="trilinear" if x.dim() == 5 else "bilinear", align_corners=True)
 
 
 def _on_slow_path(x: Tensor) -> bool:
@@ -125,7 +168,7 @@ def _normalize_activate(x: Tensor) -> tuple[Tensor, Tensor]:
     if rows is None:
         # sample by sample: as one batch of B * F channels, torch would copy the tensor into another layout
         samples = [torch.native_batch_norm(s, None, None, None, None, True, 0.0, EPSILON) for s in x.split(1)]
-        y = samples[0][0] if len(samples) == 1 else torch.cat([s[0] for s in samples])
+        y = _concatenate([s[0] for s in samples])
         return F.leaky_relu_(y, SLOPE), torch.stack([s[2] for s in samples])
     features = x.shape[1]
     centred = rows - _mean(rows, features)
@@ -157,7 +200,7 @@ def _normalize_activate_backward(gradient: Tensor, y: Tensor, inverse_std: Tenso
             )[0]
             for g, n, s in zip(gradient.split(1), normalized.split(1), inverse_std, strict=True)
         ]
-        return samples[0] if len(samples) == 1 else torch.cat(samples)
+        return _concatenate(samples)
     features = y.shape[1]
     g, n = _as_rows(gradient), _as_rows(normalized)
     scale = inverse_std.repeat(1, rows.shape[2] // features).unsqueeze(1)  # (B, 1, k * F)

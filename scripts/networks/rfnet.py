@@ -19,7 +19,7 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from .base import IncompleteMultiModalNetwork, present_in_batch
-from .blocks import ConvNormAct, ModalityConvNormAct, initialize_convolutions, normalize_activate, upsample
+from .blocks import ConvNormAct, Merge, ModalityConvNormAct, initialize_convolutions, normalize_activate
 from .unimodal import ModalityEncoder, UnimodalDecoder
 
 DESCRIPTOR_HIDDEN = 128  # hidden units of the networks that weigh the modalities of a region
@@ -154,16 +154,13 @@ class DecoderStage(nn.Module):
         self.up = ConvNormAct(spatial_dims, 2 * channels, channels)
         self.head = RegionHead(spatial_dims, num_modalities, num_classes, channels, channels, hidden)
         self.fusion = RegionAwareFusion(spatial_dims, num_modalities, num_classes, channels)
-        self.merge = nn.Sequential(
-            ConvNormAct(spatial_dims, 2 * channels, channels),
-            ConvNormAct(spatial_dims, channels, channels, kernel_size=1),
-        )
+        self.merge = Merge(spatial_dims, channels)
 
     def forward(self, x: Tensor, features: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.up(upsample(x, features.shape[3:]))
+        x = self.up.convolve([x], features.shape[3:])
         logits = self.head(features, index, x)
         skip = self.fusion(features, index, logits.softmax(dim=1))
-        return self.merge(torch.cat([skip, x], dim=1)), logits
+        return self.merge(skip, x), logits
 
 
 class RFNet(IncompleteMultiModalNetwork):

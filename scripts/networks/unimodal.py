@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import torch
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
-from .blocks import ConvNormAct, channels_last, upsample
+from .blocks import ConvNormAct, Merge, channels_last
 
 
 class ModalityEncoder(nn.Module):
@@ -64,16 +63,13 @@ class UnimodalDecoder(nn.Module):
         super().__init__()
         coarse_to_fine = level_channels[-2::-1]
         self.up = nn.ModuleList(ConvNormAct(spatial_dims, 2 * f, f) for f in coarse_to_fine)
-        self.merge = nn.ModuleList(
-            nn.Sequential(ConvNormAct(spatial_dims, 2 * f, f), ConvNormAct(spatial_dims, f, f, kernel_size=1))
-            for f in coarse_to_fine
-        )
+        self.merge = nn.ModuleList(Merge(spatial_dims, f) for f in coarse_to_fine)
         self.segment = Conv[Conv.CONV, spatial_dims](level_channels[0], num_classes, 1)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         x = levels[-1]
         for i, (up, merge) in enumerate(zip(self.up, self.merge)):
             skip = levels[len(levels) - 2 - i]
-            x = up(upsample(x, skip.shape[2:]))
-            x = merge(torch.cat([x, skip], dim=1))
+            x = up.convolve([x], skip.shape[2:])
+            x = merge(x, skip)
         return self.segment(x)

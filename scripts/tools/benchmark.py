@@ -34,6 +34,7 @@ from ..memory import keep_freed_memory
 from ..modalities import modality_subsets
 
 MIB = 2**20
+WARM_UP = 3  # runs until the allocator has all the buffers it needs
 
 
 class Subject:
@@ -92,8 +93,9 @@ class Subject:
 
 
 def measure(act: Callable[[], None], repeats: int, device: torch.device) -> dict[str, float]:
-    """Run once to warm up, then ``repeats`` times; return the median in s and the peak memory in MiB."""
-    act()
+    """Warm up, then run ``repeats`` times; return the median in s and the peak memory in MiB."""
+    for _ in range(WARM_UP):
+        act()
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -108,7 +110,8 @@ def measure(act: Callable[[], None], repeats: int, device: torch.device) -> dict
 
 def profile(act: Callable[[], None], rows: int) -> dict[str, float]:
     """Return the operators that take the largest shares of the operator time."""
-    act()
+    for _ in range(WARM_UP):
+        act()
     with torch.profiler.profile() as profiler:
         act()
     averages = profiler.key_averages()
@@ -142,7 +145,7 @@ def benchmark(
     Args:
         config: configuration files joined by commas, the training base first, then e.g. configs/network_<x>.yaml.
         size: voxels along each axis of the patch.
-        repeats: of each measurement, behind one that warms up.
+        repeats: of each measurement, behind those that warm up.
         precision: float32 or bfloat16.
         keep_memory: let the C library keep freed buffers, as the workflows do.
         top: how many operators of a training step to list.

@@ -39,8 +39,11 @@ class Run:
         with torch.no_grad():
             self.model.weight.fill_(engine.state.epoch)
 
-    def to(self, epoch):
-        self.trainer.run([0, 1], max_epochs=epoch)
+    def to(self, epoch, planned=None):
+        """Run to an epoch, of a run planned for as many or more."""
+        if planned is not None:
+            self.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=epoch), self.trainer.terminate)
+        self.trainer.run([0, 1], max_epochs=planned or epoch)
         return self
 
     def kept(self):
@@ -57,10 +60,10 @@ class Run:
 
 
 def test_the_newest_checkpoints_are_kept_and_the_best(tmp_path):
-    run = Run(tmp_path, {3: 0.5, 6: 0.7, 9: 0.6}, num_kept=2).to(11)
-    assert run.kept() == {"checkpoint_epoch=10.pt": 10, "checkpoint_epoch=11.pt": 11, "best.pt": 6}
+    run = Run(tmp_path, {3: 0.5, 6: 0.7, 9: 0.6}, num_kept=2).to(10)
+    assert run.kept() == {"checkpoint_epoch=9.pt": 9, "checkpoint_epoch=10.pt": 10, "best.pt": 6}
     assert run.best() == 6
-    assert run.handler.newest().name == "checkpoint_epoch=11.pt", "by number: 11 comes after 9"
+    assert run.handler.newest().name == "checkpoint_epoch=10.pt", "by number: 10 comes after 9"
 
 
 def test_only_a_validation_of_this_epoch_can_make_it_the_best(tmp_path):
@@ -89,15 +92,21 @@ def test_without_an_evaluator_the_model_file_holds_the_last_network(tmp_path):
 
 
 def test_a_resumed_run_goes_on_after_the_newest_epoch_and_knows_what_was_best(tmp_path):
-    Run(tmp_path, {1: 0.8, 2: 0.1}).to(2)
+    Run(tmp_path, {1: 0.8, 2: 0.1}).to(2, planned=4)
     run = Run(tmp_path, {3: 0.7, 4: 0.9}, resume=True)
     epochs = []
     run.trainer.add_event_handler(Events.EPOCH_STARTED, lambda: epochs.append(run.trainer.state.epoch))
-    run.to(3)
+    run.to(3, planned=4)
     assert epochs == [3]
     assert run.trainer.state.iteration == 6
     assert run.best() == 1, "0.7 is worse than the 0.8 before the interruption"
     assert Run(tmp_path, {4: 0.9}, resume=True).to(4).best() == 4
+
+
+def test_a_run_planned_for_another_number_of_epochs_is_not_resumed(tmp_path):
+    Run(tmp_path).to(2)
+    with pytest.raises(ValueError, match=r"was planned for 2 epochs.*`max_epochs` is now 5"):
+        Run(tmp_path, resume=True).to(5)
 
 
 def test_a_checkpoint_has_all_that_a_resumed_run_needs(tmp_path):

@@ -134,11 +134,15 @@ def test_tables_are_written_only_where_a_folder_is_given(tmp_path, monkeypatch):
     assert names == {"per_case.csv", "summary.json", "summary.md"}
 
 
-def test_a_second_run_does_not_add_to_the_first(tmp_path):
+def test_a_second_run_does_not_add_to_the_first(tmp_path, monkeypatch):
     engine = evaluate(metrics=["dice"], output_dir=str(tmp_path))
     first = dict(engine.state.metrics), (tmp_path / "per_case.csv").read_text()
+    monkeypatch.setitem(PREDICTIONS, "2", {FLAIR: (0, 0, 2)})  # the network has changed for the worse
     engine.run(2)
-    assert (dict(engine.state.metrics), (tmp_path / "per_case.csv").read_text()) == first
+    second = dict(engine.state.metrics), (tmp_path / "per_case.csv").read_text()
+    fresh = evaluate(metrics=["dice"], output_dir=str(tmp_path / "fresh"))
+    assert second == (fresh.state.metrics, (tmp_path / "fresh" / "per_case.csv").read_text())
+    assert second != first
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class Counting(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.encoded, self.fused = [], []
+        self.encoded, self.aligned, self.fused = [], [], []
 
     def forward(self, x, available):
         return self.fuse(self.align(self.encode(x, available), available), available)
@@ -39,6 +39,7 @@ class Counting(nn.Module):
         return [torch.nan_to_num(x).unsqueeze(2)]  # (b, M, 1, *roi)
 
     def align(self, features, available):
+        self.aligned.append(available[0].tolist())
         return [level * available.reshape(*available.shape, *[1] * (level.ndim - 2)) for level in features]
 
     def fuse(self, features, available):
@@ -176,6 +177,7 @@ def test_a_window_is_encoded_once_however_many_subsets_there_are():
     SubsetSlidingWindowInferer([4, 8, 8], NAMES, overlap=0.0)(striped(), network)
     assert network.encoded == [[True] * 3] * 3  # 12 voxels in windows of 4
     assert network.fused == modality_subsets(3).tolist() * 3
+    assert network.aligned == network.fused, "alignment depends on who is there"
 
 
 def test_only_subsets_of_what_the_case_has_are_segmented():
@@ -183,12 +185,12 @@ def test_only_subsets_of_what_the_case_has_are_segmented():
     network = Counting()
     result = inferer(striped(1), network)
     assert result.shape[1] == 2
-    assert network.fused == [[False, False, True], [True, False, True]]  # `all` names t1ce, which this case lacks
+    assert network.fused == [[False, False, True], [True, False, True]]  # `all` is the same as the last
     assert network.encoded == [[True, False, True]]
 
 
 def test_a_case_for_which_no_asked_for_subset_is_left_is_refused():
-    inferer = SubsetSlidingWindowInferer([12, 8, 8], NAMES, subsets=["t1ce", "all"])
+    inferer = SubsetSlidingWindowInferer([12, 8, 8], NAMES, subsets=["t1ce", "t1ce+t2"])
     with pytest.raises(ValueError, match=r"modalities \[1, 0, 1\], and none of the 2 asked-for subsets"):
         inferer(striped(1), Counting())
 
@@ -199,6 +201,19 @@ def test_a_misspelt_subset_is_refused_at_once():
 
 
 # --- precision -------------------------------------------------------------------------------------
+
+
+def test_all_means_everything_that_the_case_has():
+    inferer = SubsetSlidingWindowInferer([8, 8, 8], NAMES, subsets=["all", NAMES[0]])
+    acquired = torch.tensor([True] * (len(NAMES) - 1) + [False])
+    first = [True] + [False] * (len(NAMES) - 1)
+    assert inferer.subsets_for(acquired).tolist() == [acquired.tolist(), first]
+    assert inferer.subsets_for(torch.tensor(first)).tolist() == [first], "once, though it is both"
+
+
+def test_subsets_given_as_one_text_are_refused():
+    with pytest.raises(ValueError, match="`subsets` is the text `all`; expected a list of names"):
+        SubsetSlidingWindowInferer([8, 8, 8], NAMES, subsets="all")
 
 
 def test_bfloat16_gives_float32_probabilities_close_to_those_of_float32(rfnet):

@@ -42,7 +42,7 @@ def test_decoder_of_two_levels_is_upsample_convolve_concatenate_merge_segment():
     decoder = UnimodalDecoder(2, [4, 8], num_classes=3)
     fine, coarse = torch.randn(2, 4, 6, 8), torch.randn(2, 8, 3, 4)
     x = decoder.up[0](F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=True))
-    x = decoder.merge[0](torch.cat([x, fine], dim=1))  # the upsampled path first
+    x = decoder.merge[0](x, fine)  # the upsampled path first
     assert_close(decoder([fine, coarse]), decoder.segment(x), **CLOSE)
 
 
