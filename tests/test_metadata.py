@@ -87,12 +87,13 @@ def test_a_trained_network_can_be_exported_with_its_weights(workflow, trained, t
     )
     exported = torch.jit.load(tmp_path / "model.ts").eval()
     network = workflow("inference.yaml", workflow_type="infer").parser.get_parsed_content("network_def").eval()
-    image = torch.randn(1, 4, 16, 16, 16)
+    image = torch.randn(1, 4, 32, 32, 32, generator=torch.Generator().manual_seed(0))
     image[:, 2] = torch.nan
     with torch.no_grad():
         untrained = network(image)
         network.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
-        expected, found = network(image), exported(image)
+        # probabilities: rounding in logits is magnified by normalising the few voxels of the deepest level
+        expected, found = network(image).softmax(dim=1), exported(image).softmax(dim=1)
     assert torch.isfinite(found).all()
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
     assert (expected - untrained).abs().max() > 0.01

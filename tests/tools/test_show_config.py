@@ -193,9 +193,10 @@ def test_the_configuration_shown_is_the_one_that_monai_runs():
     assert parser.config == expected
     assert all(origin_of(id, setters) for id, _ in leaves(parser.config))
     assert origin_of("train::missing::_target_", setters) == "setting_pdt.yaml"
-    appended = len(ConfigParser.load_config_file(paths[0])["validate"]["handlers"])
-    assert origin_of(f"validate::handlers::{appended - 1}::_target_", setters) == "train.yaml"
-    assert origin_of(f"validate::handlers::{appended}::_target_", setters) == "evaluate.yaml"
+    assert origin_of("train::handlers::0::_target_", setters) == "train.yaml"
+    assert origin_of("validate::handlers::0::_target_", setters) == "evaluate.yaml"  # a list of its own
+    assert origin_of("validate::scores::regions", setters) == "train.yaml"
+    assert origin_of("validate::scores::empty_policy", setters) == "evaluate.yaml"  # added by `+`
 
 
 def test_files_may_be_given_as_monai_takes_them(files, capsys):
