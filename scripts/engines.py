@@ -29,7 +29,7 @@ def prepare_batch(
     what is available from the NaN channels.
     """
     image, label = (_plain(batchdata[key]).to(device, non_blocking=non_blocking) for key in ("image", "label"))
-    extra = {key: batchdata[key].to(device) for key in ("available",) if key in batchdata}
+    extra = {"available": batchdata["available"].to(device)} if "available" in batchdata else {}
     return image, label, (), extra
 
 

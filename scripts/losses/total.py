@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..networks.blocks import upsample
+from ..networks.fused_layers import upsample
 from ..networks.outputs import MultiModalOutput
 from .segmentation import SegmentationLoss
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
-from .fused_layers import conv_norm_act, norm_act
+from .fused_layers import conv_norm_act, norm_act, upsample
 
 
 def normalize_activate(x: Tensor, slope: float = 0.2) -> Tensor:
@@ -28,14 +28,6 @@ def stack_modalities(features: list[Tensor]) -> Tensor:
     """Stack M tensors ``(B, F, *S)`` into ``(B, M, F, *S)``, the M * F channels of a voxel side by side in memory."""
     stacked = torch.stack([each.movedim(1, -1) for each in features], dim=-2)  # (B, *S, M, F)
     return stacked.movedim([-2, -1], [1, 2])
-
-
-def upsample(x: Tensor, size: list[int]) -> Tensor:
-    """Resize ``(B, F, *S)`` to ``(B, F, *size)``, linearly with aligned corners."""
-    if list(x.shape[2:]) == size:
-        return x
-    mode = "trilinear" if len(size) == 3 else "bilinear"
-    return F.interpolate(x, size=size, mode=mode, align_corners=True)
 
 
 class ConvNormAct(nn.Module):

@@ -51,6 +51,14 @@ def norm_act(x: Tensor) -> Tensor:
     return _NormAct.apply(x)
 
 
+def upsample(x: Tensor, size: list[int]) -> Tensor:
+    """Resize ``(B, F, *S)`` to ``(B, F, *size)``, linearly with aligned corners."""
+    if list(x.shape[2:]) == size:
+        return x
+    mode = "trilinear" if len(size) == 3 else "bilinear"
+    return F.interpolate(x, size=size, mode=mode, align_corners=True)
+
+
 class _ConvNormAct(Function):
     @staticmethod
     def forward(ctx, weight: Tensor, stride: int, size: list[int] | None, *inputs: Tensor) -> Tensor:
@@ -108,7 +116,7 @@ def _prepare(inputs: Sequence[Tensor], weight: Tensor, size: list[int] | None) -
     """Concatenate, resize and pad: what the convolution sees."""
     x = inputs[0] if len(inputs) == 1 else torch.cat(list(inputs), dim=1)
     if size is not None:
-        x = _resize(x, size)
+        x = upsample(x, size)
     width = weight.shape[-1] // 2
     return x if width == 0 else F.pad(x, [width] * (2 * len(x.shape[2:])), mode="reflect")
 
@@ -129,10 +137,6 @@ def _prepare_backward(
         resize = torch.ops.aten.upsample_trilinear3d_backward if volume else torch.ops.aten.upsample_bilinear2d_backward
         gradient = resize(gradient, size, shape, True)
     return gradient.split(channels, dim=1)
-
-
-def _resize(x: Tensor, size: list[int]) -> Tensor:
-    return F.interpolate(x, size=size, mode="trilinear" if x.dim() == 5 else "bilinear", align_corners=True)
 
 
 def _on_slow_path(x: Tensor) -> bool:
