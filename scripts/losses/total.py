@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..networks.fused_layers import upsample
+from ..networks.convolution import upsample
 from ..networks.outputs import MultiModalOutput
 from .segmentation import SegmentationLoss
 
@@ -27,7 +27,7 @@ class IncompleteMultiModalLoss(nn.Module):
     Args:
         fused: weight of the fused prediction, dimensionless.
         deep_supervision: weight of the intermediate heads; 0 leaves them out.
-        unimodal: weight of the uni-modal heads; 0 leaves them out.
+        unimodal: weight of the uni-modal heads; 0 leaves them out, as does a network that has none.
 
     Shape:
         - output: ``MultiModalOutput`` of a network in training mode
@@ -77,9 +77,9 @@ class IncompleteMultiModalLoss(nn.Module):
 
     def _unimodal(self, output: MultiModalOutput, label: Tensor) -> Tensor:
         """Task loss of each uni-modal head: ``(B, M)``; columns that no sample of the batch has are not computed."""
-        values = output.unimodal.new_zeros(output.encoded.shape)
+        values = torch.zeros(output.encoded.shape, device=label.device)
         index = output.encoded.any(dim=0).nonzero().squeeze(1)
-        if self.weights["unimodal"] == 0 or index.numel() == 0:
+        if self.weights["unimodal"] == 0 or output.unimodal is None or index.numel() == 0:
             return values
         terms = self.segmentation(output.unimodal.index_select(1, index), label)
         return values.index_copy(1, index, terms.cross_entropy + terms.dice)

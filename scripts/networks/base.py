@@ -30,6 +30,25 @@ def present_in_batch(available: Tensor) -> Tensor:
     return index
 
 
+def pack(features: list[Tensor], available: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Keep the modalities that some sample shows, and zero them in the samples that do not.
+
+    Returns:
+        levels ``(B, A, F_l, *S_l)``, positions ``(B, A)`` of their modalities, and ``(B, A)`` bool, shown or not.
+    """
+    index = present_in_batch(available)
+    shown = available.index_select(1, index)
+    complete = bool(shown.all())
+    packed: list[Tensor] = []
+    for level in features:
+        if index.shape[0] < level.shape[1]:
+            level = level.index_select(1, index)
+        if not complete:
+            level = level * shown.to(level.dtype).view(list(shown.shape) + [1] * (level.dim() - 2))
+        packed.append(level)
+    return packed, index.expand(shown.shape[0], -1), shown
+
+
 class IncompleteMultiModalNetwork(nn.Module):
     """Segment from any subset of M modalities; an absent modality is a channel that contains NaN.
 
@@ -37,10 +56,18 @@ class IncompleteMultiModalNetwork(nn.Module):
     ``decode_unimodal``. It gets from here: encoders of absent modalities never run; every subset of a case comes from
     one encoding (``encode`` once, ``fuse`` many times); training mode returns what the losses need.
 
+    ``decode(features, index, shown)`` takes one ``(B, A, F_l, *S_l)`` for each level, finest first, of the A modalities
+    at the positions ``index`` ``(B, A)``; where ``shown`` ``(B, A)`` is ``False`` the sample lacks the modality and its
+    features are zero. It returns logits ``(B, C, *S)``, the logits of intermediate heads (finest first, or none) and
+    the features ``(B, F, *S)`` right before the logits. ``decode_unimodal`` turns one modality's levels
+    ``(n, F_l, *S_l)`` into logits ``(n, C, *S)``.
+
     Args:
         num_modalities: M.
         num_classes: C, with the background.
-        level_channels: channels of the encoder's levels, finest first; every level halves the size, rounding up.
+        level_channels: channels of the encoder's levels, finest first.
+        level_strides: by how much each level shrinks the size of the one before, rounding up; ``[1, 2, 2, ...]`` if not
+            given.
 
     Shape:
         - x: ``(B, M, *S)``
@@ -52,11 +79,14 @@ class IncompleteMultiModalNetwork(nn.Module):
         decays them in that step.
     """
 
-    def __init__(self, num_modalities: int, num_classes: int, level_channels: list[int]) -> None:
+    def __init__(
+        self, num_modalities: int, num_classes: int, level_channels: list[int], level_strides: list[int] | None = None
+    ) -> None:
         super().__init__()
         self.num_modalities = num_modalities
         self.num_classes = num_classes
         self.level_channels = level_channels
+        self.level_strides = level_strides or [1] + [2] * (len(level_channels) - 1)
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
         if x.shape[1] != self.num_modalities:
@@ -77,7 +107,7 @@ class IncompleteMultiModalNetwork(nn.Module):
     def forward_training(self, x: Tensor, acquired: Tensor, available: Tensor) -> MultiModalOutput:
         """Return all that losses may need; uni-modal heads run for every acquired modality, shown or not."""
         features = self.encode(x, acquired)
-        fused, auxiliary, fused_features = self.decode(self.align(features, available), available)
+        fused, auxiliary, fused_features = self.decode(*pack(self.align(features, available), available))
         unimodal = self.unimodal_probabilities(features, acquired)
         return MultiModalOutput(fused, auxiliary, unimodal, fused_features, acquired, available)
 
@@ -93,8 +123,7 @@ class IncompleteMultiModalNetwork(nn.Module):
             levels: list[Tensor] = []
             if rows.numel() > 0:
                 levels = encoder(x[:, m : m + 1].index_select(0, rows))
-                if rows.numel() < x.shape[0]:
-                    levels = [_place_rows(level, rows, x.shape[0]) for level in levels]
+                levels = [_place_rows(level, rows, x.shape[0]) for level in levels]
             encoded.append(levels)
         return self._stack_levels(x, encoded)
 
@@ -115,9 +144,9 @@ class IncompleteMultiModalNetwork(nn.Module):
     def _empty_levels(self, x: Tensor) -> list[Tensor]:
         size: list[int] = list(x.shape[2:])
         levels: list[Tensor] = []
-        for channels in self.level_channels:
+        for channels, stride in zip(self.level_channels, self.level_strides):
+            size = [(length + stride - 1) // stride for length in size]
             levels.append(torch.zeros([x.shape[0], channels] + size, dtype=x.dtype, device=x.device))
-            size = [(length + 1) // 2 for length in size]
         return levels
 
     def align(self, features: list[Tensor], available: Tensor) -> list[Tensor]:
@@ -126,10 +155,11 @@ class IncompleteMultiModalNetwork(nn.Module):
 
     def fuse(self, features: list[Tensor], available: Tensor) -> Tensor:
         """Decode the available modalities, all of them encoded, into logits ``(B, C, *S)``."""
-        return self.decode(features, available)[0]
+        packed, index, shown = pack(features, available)
+        return self.decode(packed, index, shown)[0]
 
     @torch.jit.unused
-    def unimodal_probabilities(self, features: list[Tensor], encoded: Tensor) -> Tensor:
+    def unimodal_probabilities(self, features: list[Tensor], encoded: Tensor) -> Tensor | None:
         """Segment from each encoded modality alone with the shared uni-modal decoder.
 
         Returns:
@@ -139,17 +169,47 @@ class IncompleteMultiModalNetwork(nn.Module):
         if rows.numel() == 0:
             size = [*encoded.shape, self.num_classes, *features[0].shape[3:]]
             return torch.zeros(size, device=features[0].device)
-        folded = [channels_last(level.flatten(0, 1)) for level in features]  # (B * M, F_l, *S_l)
-        if rows.numel() < encoded.numel():
-            folded = [level.index_select(0, rows) for level in folded]
         # float32 whatever the autocast: the losses take logarithms of these
-        probabilities = self.decode_unimodal(folded).float().softmax(dim=1)
-        if rows.numel() < encoded.numel():
-            probabilities = _place_rows(probabilities, rows, encoded.numel())
-        return probabilities.unflatten(0, encoded.shape)
+        probabilities = self.decode_unimodal(_one_by_one(features, rows)).float().softmax(dim=1)
+        return _place_rows(probabilities, rows, encoded.numel()).unflatten(0, encoded.shape)
+
+    @torch.jit.unused
+    def fuse_alone(self, features: list[Tensor], available: Tensor) -> tuple[Tensor, Tensor]:
+        """Fuse each available modality alone, all of them in one batch: what the network says from it by itself.
+
+        Equal to ``fuse`` under every row of the identity matrix, without the cost of absent modalities.
+
+        Args:
+            features: one ``(B, M, F_l, *S_l)`` for each level, finest first.
+            available: ``(B, M)`` bool.
+
+        Returns:
+            logits ``(B, M, C, *S)`` and last decoder features ``(B, M, F, *S)``, exact zeros where not available.
+
+        Raises:
+            ValueError: if nothing is available.
+        """
+        rows = available.flatten().nonzero().squeeze(1)  # (n,) of B * M
+        if rows.numel() == 0:
+            raise ValueError("no modality is available in any sample of the batch; expected at least one.")
+        alone = [level.unsqueeze(1) for level in _one_by_one(features, rows)]  # (n, 1, F_l, *S_l)
+        index = (rows % self.num_modalities).unsqueeze(1)
+        logits, _, last = self.decode(alone, index, torch.ones_like(index, dtype=torch.bool))
+        placed = [_place_rows(each, rows, available.numel()).unflatten(0, available.shape) for each in (logits, last)]
+        return placed[0], placed[1]
+
+
+def _one_by_one(features: list[Tensor], rows: Tensor) -> list[Tensor]:
+    """Take modalities out of their stacks: ``(B, M, F_l, *S_l)`` to ``(n, F_l, *S_l)`` for n rows of the B * M."""
+    folded = [channels_last(level.flatten(0, 1)) for level in features]
+    if rows.numel() < folded[0].shape[0]:
+        folded = [level.index_select(0, rows) for level in folded]
+    return folded
 
 
 def _place_rows(values: Tensor, rows: Tensor, length: int) -> Tensor:
-    """Put ``values`` at ``rows`` of a tensor of zeros with ``length`` rows."""
+    """Put ``values`` at ``rows``, in rising order, of a tensor of zeros with ``length`` rows."""
+    if rows.numel() == length:
+        return values
     shape: list[int] = [length] + list(values.shape[1:])
     return torch.zeros(shape, dtype=values.dtype, device=values.device).index_copy(0, rows, values)

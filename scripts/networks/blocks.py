@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
-from .fused_layers import conv_norm_act, norm_act, upsample
+from .convolution import upsample
+from .fused_layers import conv_norm_act, norm_act, norm_act_conv
 
 
 def normalize_activate(x: Tensor, slope: float = 0.2) -> Tensor:
@@ -69,22 +70,68 @@ class ConvNormAct(nn.Module):
         return normalize_activate(self.conv(x))
 
 
+class NormActConv(nn.Module):
+    """Instance normalisation without affine, leaky ReLU, convolution with bias: ``ConvNormAct`` in the other order.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: odd, in voxels; the padding keeps the size at stride 1.
+        stride: 2 halves the size, rounding up.
+        padding_mode: ``"reflect"`` or ``"zeros"``.
+
+    Shape:
+        - input: ``(B, in_channels, *S)``
+        - output: ``(B, out_channels, *ceil(S / stride))``
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        padding_mode: str = "reflect",
+    ) -> None:
+        super().__init__()
+        self.conv = Conv[Conv.CONV, spatial_dims](
+            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, padding_mode=padding_mode
+        )
+        self.reflect = padding_mode == "reflect"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolve([x])
+
+    def convolve(self, inputs: list[Tensor], size: list[int] | None = None) -> Tensor:
+        """Take the concatenation of several inputs, resized to a spatial size first if one is given."""
+        if not torch.jit.is_scripting():
+            resized = None if size is None else list(size)
+            stride = self.conv.stride[0]
+            return norm_act_conv(inputs, self.conv.weight, self.conv.bias, stride, resized, self.reflect)
+        x = torch.cat(inputs, dim=1)
+        if size is not None:
+            x = upsample(x, size)
+        return self.conv(normalize_activate(x))
+
+
 class Merge(nn.Sequential):
-    """Join two tensors of F channels into one: a 3x3x3 and a 1x1x1 ``ConvNormAct`` of their concatenation.
+    """Join two tensors of F channels into one: a 3x3x3 and a 1x1x1 block of their concatenation.
 
     Args:
         spatial_dims: 2 or 3.
         channels: F.
+        block: ``ConvNormAct`` or ``NormActConv``.
 
     Shape:
         - first, second: ``(B, F, *S)``, concatenated in this order
         - output: ``(B, F, *S)``
     """
 
-    def __init__(self, spatial_dims: int, channels: int) -> None:
+    def __init__(self, spatial_dims: int, channels: int, block: type[nn.Module] = ConvNormAct) -> None:
         super().__init__(
-            ConvNormAct(spatial_dims, 2 * channels, channels),
-            ConvNormAct(spatial_dims, channels, channels, kernel_size=1),
+            block(spatial_dims, 2 * channels, channels), block(spatial_dims, channels, channels, kernel_size=1)
         )
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
@@ -105,7 +152,7 @@ class ModalityConvNormAct(nn.Module):
 
     Shape:
         - features: ``(B, A, F, *S)``, the modalities that ``index`` names
-        - index: ``(A,)`` positions of these modalities among the M
+        - index: ``(B, A)`` positions of these modalities among the M
         - output: ``(B, out_channels, *S)``
     """
 
@@ -115,11 +162,17 @@ class ModalityConvNormAct(nn.Module):
         self.conv = Conv[Conv.CONV, spatial_dims](num_modalities * in_channels, out_channels, 1)
 
     def forward(self, features: Tensor, index: Tensor) -> Tensor:
-        weight = self.conv.weight.flatten(1).unflatten(1, [self.num_modalities, -1])  # (O, M, F)
-        weight = weight.index_select(1, index).flatten(1)  # (O, A * F)
+        weight = modality_columns(self.conv.weight, self.num_modalities, index)  # (B, O, A * F)
         stacked = features.flatten(1, 2).flatten(2).transpose(1, 2)  # (B, N, A * F)
-        mixed = torch.matmul(stacked, weight.t()).transpose(1, 2)  # (B, O, N)
+        mixed = torch.matmul(stacked, weight.transpose(1, 2)).transpose(1, 2)  # (B, O, N)
         return normalize_activate(mixed.unflatten(2, features.shape[3:]))
+
+
+def modality_columns(weight: Tensor, num_modalities: int, index: Tensor) -> Tensor:
+    """Select the columns of a 1x1 weight ``(O, M * F, 1, ...)`` for each sample's modalities: ``(B, O, A * F)``."""
+    by_modality = weight.flatten(1).unflatten(1, [num_modalities, -1]).transpose(0, 1)  # (M, O, F)
+    columns = by_modality.index_select(0, index.flatten()).unflatten(0, index.shape)  # (B, A, O, F)
+    return columns.transpose(1, 2).flatten(2)
 
 
 def initialize_convolutions(network: nn.Module) -> None:

@@ -15,7 +15,8 @@ class MultiModalOutput(NamedTuple):
     Shape:
         - fused: ``(B, C, *S)`` logits of the decoder that sees the available modalities
         - auxiliary: logits ``(B, C, *S_l)`` of the intermediate heads, finest first
-        - unimodal: ``(B, M, C, *S)`` probabilities of the shared uni-modal decoder; zero where not ``encoded``
+        - unimodal: ``(B, M, C, *S)`` probabilities of the shared uni-modal decoder; zero where not ``encoded``;
+          ``None`` from a network that has no such decoder
         - fused_features: ``(B, F, *S)`` last decoder features, right before the fused logits
         - encoded: ``(B, M)`` bool, modalities whose encoder ran, that is those acquired
         - available: ``(B, M)`` bool, modalities that were fused; never more than ``encoded``
@@ -23,7 +24,7 @@ class MultiModalOutput(NamedTuple):
 
     fused: Tensor
     auxiliary: list[Tensor]
-    unimodal: Tensor
+    unimodal: Tensor | None
     fused_features: Tensor
     encoded: Tensor
     available: Tensor

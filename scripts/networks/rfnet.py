@@ -18,7 +18,7 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
-from .base import IncompleteMultiModalNetwork, present_in_batch
+from .base import IncompleteMultiModalNetwork
 from .blocks import ConvNormAct, Merge, ModalityConvNormAct, initialize_convolutions, normalize_activate
 from .unimodal import ModalityEncoder, UnimodalDecoder
 
@@ -37,7 +37,7 @@ class RegionHead(nn.Module):
         hidden_channels: channels before the logits.
 
     Shape:
-        - features: ``(B, A, F, *S)``, absent samples zero; index: ``(A,)``
+        - features: ``(B, A, F, *S)``, absent samples zero; index: ``(B, A)``
         - decoded: ``(B, decoder_channels, *S)``
         - output: ``(B, C, *S)`` logits
     """
@@ -84,7 +84,7 @@ class RegionAwareFusion(nn.Module):
         channels: channels F of one modality, even.
 
     Shape:
-        - features: ``(B, A, F, *S)``, absent samples zero; index: ``(A,)``
+        - features: ``(B, A, F, *S)``, absent samples zero; index: ``(B, A)``
         - regions: ``(B, R, *S)`` probabilities, detached here
         - output: ``(B, F, *S)``
     """
@@ -115,7 +115,8 @@ class RegionAwareFusion(nn.Module):
     def forward(self, features: Tensor, index: Tensor, regions: Tensor) -> Tensor:
         stacked = features.flatten(1, 2).flatten(2).transpose(1, 2)  # (B, N, A * F)
         regions = regions.detach().flatten(2).transpose(1, 2)  # (B, N, R)
-        weights = self.modality_weights(stacked, index, regions).index_select(2, index)  # (B, R, A)
+        weights = self.modality_weights(stacked, index, regions)  # (B, R, M)
+        weights = weights.gather(2, index.unsqueeze(1).expand(-1, self.num_regions, -1))  # (B, R, A)
         kernels = self.region_mix.weight.flatten(1).unflatten(1, [self.num_regions, -1])  # (O, R, F)
         kernels = torch.einsum("orf,bra->broaf", kernels, weights).flatten(3)  # (B, R, O, A * F)
         fused = torch.matmul(stacked, kernels[:, 0].transpose(1, 2)) * regions[..., 0:1]  # (B, N, O)
@@ -131,9 +132,10 @@ class RegionAwareFusion(nn.Module):
         voxels = regions.shape[1]
         fraction = regions.mean(dim=1).unsqueeze(2) + 1e-7  # (B, R, 1)
         pooled = torch.matmul(regions.transpose(1, 2), stacked) / voxels / fraction  # (B, R, A * F)
-        pooled = pooled.unflatten(2, [index.shape[0], -1])  # (B, R, A, F)
+        pooled = pooled.unflatten(2, [index.shape[1], -1])  # (B, R, A, F)
         shape = [pooled.shape[0], self.num_regions, self.num_modalities, pooled.shape[3]]
-        descriptor = torch.zeros(shape, dtype=pooled.dtype, device=pooled.device).index_copy(2, index, pooled)
+        places = index.view(index.shape[0], 1, -1, 1).expand_as(pooled)
+        descriptor = torch.zeros(shape, dtype=pooled.dtype, device=pooled.device).scatter(2, places, pooled)
         descriptor = torch.cat([descriptor.flatten(2), fraction], dim=2)  # (B, R, M * F + 1)
         weights: list[Tensor] = []
         for r, weigh in enumerate(self.weigh):
@@ -145,7 +147,7 @@ class DecoderStage(nn.Module):
     """One level of the fused decoder: upsample, predict regions, fuse the modalities by region, merge.
 
     Shape:
-        - x: ``(B, 2 * F, *S / 2)`` from the level below; features: ``(B, A, F, *S)``; index: ``(A,)``
+        - x: ``(B, 2 * F, *S / 2)`` from the level below; features: ``(B, A, F, *S)``; index: ``(B, A)``
         - output: ``(B, F, *S)`` features, ``(B, C, *S)`` logits of the regions
     """
 
@@ -203,39 +205,16 @@ class RFNet(IncompleteMultiModalNetwork):
             if isinstance(module, nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
 
-    def decode(self, features: list[Tensor], available: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Fuse the available modalities.
-
-        Args:
-            features: one ``(B, M, F_l, *S_l)`` for each level, finest first.
-            available: ``(B, M)`` bool.
-
-        Returns:
-            fused logits, region logits of the four levels (finest first), last decoder features.
-        """
-        index = present_in_batch(available)
-        shown = available.index_select(1, index)  # (B, A)
-        packed = [_pack(level, index, shown) for level in features]
-        logits = self.bottom_head(packed[-1], index, None)
-        x = self.bottom_fusion(packed[-1], index, logits.softmax(dim=1))
+    def decode(self, features: list[Tensor], index: Tensor, shown: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Fuse the modalities given, see ``IncompleteMultiModalNetwork``; the heads predict regions at every level."""
+        logits = self.bottom_head(features[-1], index, None)
+        x = self.bottom_fusion(features[-1], index, logits.softmax(dim=1))
         auxiliary = [logits]
         for i, stage in enumerate(self.stages):
-            x, logits = stage(x, packed[len(packed) - 2 - i], index)
+            x, logits = stage(x, features[len(features) - 2 - i], index)
             auxiliary.append(logits)
         return self.segment(x), auxiliary[::-1], x
 
     def decode_unimodal(self, levels: list[Tensor]) -> Tensor:
         """Segment from one modality's levels ``(n, F_l, *S_l)``: logits ``(n, C, *S)``."""
         return self.unimodal_decoder(levels)
-
-
-def _pack(features: Tensor, index: Tensor, shown: Tensor) -> Tensor:
-    """Keep the modalities of ``index`` and zero those that a sample lacks: ``(B, M, F, *S)`` to ``(B, A, F, *S)``."""
-    if index.shape[0] < features.shape[1]:
-        features = features.index_select(1, index)
-    if not bool(shown.all()):
-        keep = shown.to(features.dtype)
-        for _ in range(features.dim() - 2):
-            keep = keep.unsqueeze(-1)
-        features = features * keep
-    return features

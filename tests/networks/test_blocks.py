@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
-from scripts.networks.blocks import ConvNormAct, ModalityConvNormAct, initialize_convolutions, upsample
+from scripts.networks.blocks import ConvNormAct, ModalityConvNormAct, NormActConv, initialize_convolutions
+from scripts.networks.convolution import upsample
 
 
 def filled(block, weight, bias=0.0):
@@ -74,6 +75,39 @@ def test_block_equals_its_steps_with_gradients(batch, channels_last, size, kerne
         assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("padding_mode", ["reflect", "zeros"])
+@pytest.mark.parametrize(("size", "kernel_size"), [((7, 6), 3), ((7, 6), 1), ((7, 6, 5), 3), ((4, 5, 6), 1)], ids=str)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_normalisation_in_front_equals_its_steps_with_gradients(batch, padding_mode, size, kernel_size, stride):
+    torch.manual_seed(0)
+    block = NormActConv(len(size), 3, 4, kernel_size, stride, padding_mode)
+    x = 2 + torch.randn(batch, 3, *size)
+    weigh = torch.randn(batch, 4, *[math.ceil(length / stride) for length in size])
+    results = []
+    for function in (block, lambda inputs: block.conv(F.leaky_relu(F.instance_norm(inputs, eps=1e-5), 0.2))):
+        inputs = x.clone().requires_grad_()
+        output = function(inputs)
+        block.zero_grad()
+        (output * weigh).sum().backward()
+        results.append([output, inputs.grad, block.conv.weight.grad.clone(), block.conv.bias.grad.clone()])
+    for found, expected in zip(*results, strict=True):
+        assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("block", [ConvNormAct, NormActConv])
+def test_a_block_resizes_and_concatenates_as_its_steps_do(block):
+    torch.manual_seed(0)
+    block, inputs = block(3, 5, 4), [torch.randn(2, f, 3, 4, 5, requires_grad=True) for f in (2, 3)]
+    size = [6, 7, 9]
+    found, expected = block.convolve(inputs, size), block(upsample(torch.cat(inputs, dim=1), size))
+    assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    weigh = torch.randn_like(found)
+    gradients = [torch.autograd.grad((each * weigh).sum(), inputs) for each in (found, expected)]
+    for one, other in zip(*gradients, strict=True):
+        assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
 def test_block_equals_its_steps_in_double_precision():
     torch.manual_seed(0)
     block = ConvNormAct(2, 2, 3).double()
@@ -82,8 +116,9 @@ def test_block_equals_its_steps_in_double_precision():
     assert torch.autograd.gradcheck(lambda inputs, _: block(inputs), (x, block.conv.weight))
 
 
-def test_block_computes_in_the_precision_of_autocast():
-    block, x = ConvNormAct(3, 2, 3), torch.randn(2, 2, 6, 6, 6)
+@pytest.mark.parametrize("block", [ConvNormAct, NormActConv])
+def test_block_computes_in_the_precision_of_autocast(block):
+    block, x = block(3, 2, 3), torch.randn(2, 2, 6, 6, 6)
     with torch.autocast("cpu", torch.bfloat16):
         output = block(x)
         output.float().square().sum().backward()
@@ -122,7 +157,7 @@ def test_mixing_given_modalities_equals_concatenating_all_with_zeros_for_the_res
     everything = torch.zeros(2, 4, 3, *size)
     everything[:, index] = torch.randn(2, len(index), 3, *size)
     features = everything[:, index].requires_grad_()
-    found = block(features, index)
+    found = block(features, index.expand(2, -1))
     whole = everything.flatten(1, 2).requires_grad_()
     expected = as_published(block.conv, whole)
     assert_close(found, expected, rtol=1e-4, atol=1e-5)
@@ -132,6 +167,14 @@ def test_mixing_given_modalities_equals_concatenating_all_with_zeros_for_the_res
     (gradient_all, weight_gradient_all) = torch.autograd.grad((expected * weigh).sum(), [whole, block.conv.weight])
     assert_close(gradient, gradient_all.unflatten(1, [4, 3])[:, index], rtol=1e-4, atol=1e-5)
     assert_close(weight_gradient, weight_gradient_all, rtol=1e-4, atol=1e-4)
+
+
+def test_samples_may_name_different_modalities():
+    torch.manual_seed(0)
+    block, features = ModalityConvNormAct(2, 3, 2, 4), torch.randn(2, 2, 2, 5, 4)
+    index = torch.tensor([[0, 2], [1, 0]])
+    alone = [block(features[b : b + 1], index[b : b + 1]) for b in range(2)]
+    assert_close(block(features, index), torch.cat(alone), rtol=1e-4, atol=1e-5)
 
 
 def test_upsampling_aligns_corners_by_hand():

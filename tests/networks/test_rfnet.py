@@ -135,7 +135,7 @@ def test_fusion_equals_the_published_order_of_operations_with_gradients(num_moda
         weights = {n: p.grad.clone() for n, p in fusion.named_parameters() if p.grad is not None and "bias" not in n}
         return output, features.grad, weights
 
-    found = results(lambda features: fusion(features, torch.tensor(index), regions), everything[:, index].clone())
+    found = results(lambda features: fusion(features, torch.tensor([index] * 2), regions), everything[:, index].clone())
     expected = results(lambda features: fuse_as_published(fusion, features, regions), everything.clone())
     assert_close(found[0], expected[0], **CLOSE)
     assert_close(found[1], expected[1][:, index], rtol=1e-3, atol=1e-4)
@@ -148,7 +148,7 @@ def test_regions_get_no_gradient_from_the_fusion():
     fusion = RegionAwareFusion(2, 3, 4, channels=8)
     regions = torch.rand(1, 4, 6, 6, requires_grad=True)
     features = torch.randn(1, 3, 8, 6, 6, requires_grad=True)
-    fusion(features, torch.arange(3), regions).square().sum().backward()
+    fusion(features, torch.arange(3)[None], regions).square().sum().backward()
     assert regions.grad is None and features.grad.any()
 
 
@@ -156,7 +156,7 @@ def test_an_empty_region_is_finite():
     fusion = RegionAwareFusion(2, 3, 2, channels=8)
     regions = torch.stack([torch.ones(6, 6), torch.zeros(6, 6)])[None]
     features = torch.randn(1, 3, 8, 6, 6, requires_grad=True)
-    output = fusion(features, torch.arange(3), regions)
+    output = fusion(features, torch.arange(3)[None], regions)
     output.square().sum().backward()
     assert output.isfinite().all() and features.grad.isfinite().all()
 

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Instance normalisation with a leaky ReLU, and its derivative from the activation alone."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .convolution import concatenate
+
+EPSILON = 1e-5  # of the normalisation
+SLOPE = 0.2  # of the leaky ReLU
+CONSTANT_ABOVE = (EPSILON + 1e-8) ** -0.5  # inverse standard deviation at which a channel counts as constant
+VOXELS_TOGETHER = 64  # side by side in a row of the normalisation's sums, so that each row fills vector registers
+
+
+def normalize_activate(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the activation, laid out as ``x`` is, and the ``(B, F)`` inverse standard deviations."""
+    rows = _as_rows(x)
+    if rows is None:
+        # sample by sample: as one batch of B * F channels, torch would copy the tensor into another layout
+        samples = [torch.native_batch_norm(s, None, None, None, None, True, 0.0, EPSILON) for s in x.split(1)]
+        y = concatenate([s[0] for s in samples])
+        return F.leaky_relu_(y, SLOPE), torch.stack([s[2] for s in samples])
+    features = x.shape[1]
+    centred = rows - _mean(rows, features)
+    inverse_std = (_mean(centred * centred, features) + EPSILON).rsqrt()  # (B, 1, k * F)
+    y = F.leaky_relu_(centred.mul_(inverse_std), SLOPE)
+    return _as_image(y, x), inverse_std[:, 0, :features]
+
+
+def zero_if_constant(inverse_std: Tensor) -> Tensor:
+    return torch.where(inverse_std > CONSTANT_ABOVE, 0, inverse_std)
+
+
+def normalize_activate_backward(gradient: Tensor, y: Tensor, inverse_std: Tensor) -> Tensor:
+    """Differentiate with respect to the input, from the activation alone: the leaky ReLU is undone exactly.
+
+    With n the normalised values and g the gradient behind the leaky ReLU's: (g - mean(g) - n mean(g n)) / std.
+    """
+    rows = _as_rows(y)
+    if rows is not None:
+        gradient = gradient.contiguous(memory_format=_layout(y))
+    gradient = torch.ops.aten.leaky_relu_backward(gradient, y, SLOPE, True)
+    normalized = F.leaky_relu(y, 1 / SLOPE)
+    if rows is None:
+        ones = torch.ones_like(inverse_std[0])
+        zeros = torch.zeros_like(ones)
+        samples = [
+            torch.ops.aten.native_batch_norm_backward(
+                g, n, s.to(ones.dtype), None, None, zeros, ones, True, EPSILON, [True, False, False]
+            )[0]
+            for g, n, s in zip(gradient.split(1), normalized.split(1), inverse_std, strict=True)
+        ]
+        return concatenate(samples)
+    features = y.shape[1]
+    g, n = _as_rows(gradient), _as_rows(normalized)
+    scale = inverse_std.repeat(1, rows.shape[2] // features).unsqueeze(1)  # (B, 1, k * F)
+    slope, offset = -scale * _mean(g * n, features), -scale * _mean(g, features)
+    return _as_image(g.mul_(scale).addcmul_(n, slope).add_(offset), y)
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    return torch.channels_last_3d if x.dim() == 5 else torch.channels_last
+
+
+def _as_rows(x: Tensor) -> Tensor | None:
+    """View a channels-last float32 tensor on the CPU as ``(B, N / k, k * F)``: k voxels side by side.
+
+    There, torch's own kernel is slow and sums in single precision (errors of 1e-4); sums over long rows are neither.
+    ``None`` for every other tensor.
+    """
+    if x.device.type != "cpu" or x.dtype != torch.float32 or not x.is_contiguous(memory_format=_layout(x)):
+        return None
+    voxels = x[0, 0].numel()
+    together = math.gcd(voxels, VOXELS_TOGETHER)
+    return x.movedim(1, -1).reshape(x.shape[0], voxels // together, together * x.shape[1])
+
+
+def _as_image(rows: Tensor, like: Tensor) -> Tensor:
+    """Undo ``_as_rows``."""
+    return rows.reshape(like.shape[0], *like.shape[2:], like.shape[1]).movedim(-1, 1)
+
+
+def _mean(rows: Tensor, features: int) -> Tensor:
+    """Average each feature over the voxels: ``(B, N / k, k * F)`` to ``(B, 1, k * F)``, every k-th part the same."""
+    together = rows.shape[2] // features
+    mean = rows.sum(dim=1).unflatten(1, [together, features]).sum(dim=1) / (rows.shape[1] * together)
+    return mean.repeat(1, together).unsqueeze(1)
