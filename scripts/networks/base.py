@@ -42,7 +42,8 @@ def pack(features: list[Tensor], available: Tensor) -> tuple[list[Tensor], Tenso
     packed: list[Tensor] = []
     for level in features:
         if index.shape[0] < level.shape[1]:
-            level = level.index_select(1, index)
+            by_voxel = level.movedim([1, 2], [-2, -1])  # (B, *S_l, M, F_l), the order in memory
+            level = by_voxel.index_select(-2, index).movedim([-2, -1], [1, 2])
         if not complete:
             level = level * shown.to(level.dtype).view(list(shown.shape) + [1] * (level.dim() - 2))
         packed.append(level)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
-from .convolution import upsample
+from .convolution import concatenate, upsample
 from .fused_layers import conv_norm_act, norm_act, norm_act_conv
 
 
@@ -166,6 +166,39 @@ class ModalityConvNormAct(nn.Module):
         stacked = features.flatten(1, 2).flatten(2).transpose(1, 2)  # (B, N, A * F)
         mixed = torch.matmul(stacked, weight.transpose(1, 2)).transpose(1, 2)  # (B, O, N)
         return normalize_activate(mixed.unflatten(2, features.shape[3:]))
+
+
+class ModalityNormActConv(nn.Module):
+    """``NormActConv`` of kernel size 1 over concatenated modalities, computed for those given only.
+
+    Equal to filling the absent modalities with zeros, concatenating all, normalising and convolving.
+
+    Args:
+        spatial_dims: 2 or 3.
+        num_modalities: M, which the weight covers.
+        in_channels: channels F of one modality.
+        out_channels: channels of the output.
+
+    Shape:
+        - features: ``(B, A, F, *S)``, the modalities that ``index`` names
+        - index: ``(B, A)`` positions of these modalities among the M
+        - output: ``(B, out_channels, *S)``
+    """
+
+    def __init__(self, spatial_dims: int, num_modalities: int, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.num_modalities = num_modalities
+        self.conv = Conv[Conv.CONV, spatial_dims](num_modalities * in_channels, out_channels, 1)
+
+    def forward(self, features: Tensor, index: Tensor) -> Tensor:
+        weight = modality_columns(self.conv.weight, self.num_modalities, index)  # (B, O, A * F)
+        stacked = features.flatten(1, 2)  # (B, A * F, *S)
+        if not torch.jit.is_scripting():
+            kernels = weight.view(list(weight.shape) + [1] * (stacked.dim() - 2))
+            pairs = zip(stacked.split(1), kernels, strict=True)
+            return concatenate([norm_act_conv([one], kernel, self.conv.bias) for one, kernel in pairs])
+        mixed = torch.matmul(weight, normalize_activate(stacked).flatten(2)).unflatten(2, features.shape[3:])
+        return mixed + self.conv.bias.view([1, -1] + [1] * (stacked.dim() - 2))
 
 
 def modality_columns(weight: Tensor, num_modalities: int, index: Tensor) -> Tensor:

@@ -8,39 +8,26 @@ python -m scripts.tools.convert_checkpoint --checkpoint model_last.pth --output 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import fire
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..files import replacing
-from ..networks.reference_checkpoint import convert_state_dict, encoder_order, rfnet_modality_axis, rfnet_name
-from ..networks.rfnet import RFNet
+from ..networks.reference_checkpoint import PUBLISHED, Published, convert_state_dict, encoder_order, without_prefix
 
 TRAIN_CONFIG = Path(__file__).parents[2] / "configs" / "train.yaml"
 WRAPPERS = ("state_dict", "model", "network")  # keys under which training scripts keep the parameters
 
 
-class Published(NamedTuple):
-    """A published network: its class here, how names translate, and the weight that shows classes and width."""
-
-    network: Callable[..., nn.Module]
-    translate: Callable[[str, Sequence[str]], str | None]
-    modality_axis: Callable[[str], int | None]
-    last_layer: str
-
-
-PUBLISHED = {"rfnet": Published(RFNet, rfnet_name, rfnet_modality_axis, "decoder_fuse.seg_layer.weight")}
-
-
 @dataclass
 class ConvertCheckpoint:
-    """Convert a checkpoint of a published implementation; classes, width and 2D or 3D are read from its shapes.
+    """Convert a checkpoint of a published implementation; sizes are read from its shapes.
 
     Nothing in the file is executed: only tensors and plain containers are loaded.
 
@@ -48,7 +35,7 @@ class ConvertCheckpoint:
         checkpoint: file of the published implementation: a state dict, or one under `state_dict`, `model` or
             `network`, with or without the `module.` prefix of data-parallel training.
         output: where to write the flat state dict, e.g. models/model.pt.
-        network: rfnet.
+        network: rfnet, mmformer or m2ftrans.
         modalities: names in the channel order wanted, e.g. flair,t1ce,t1,t2; those of configs/train.yaml by default.
             They may stand in another order in the checkpoint.
     """
@@ -75,11 +62,11 @@ class ConvertCheckpoint:
         if self.network not in PUBLISHED:
             raise ValueError(f"`network` is {self.network}; expected one of {sorted(PUBLISHED)}.")
         published, modalities = PUBLISHED[self.network], self._names()
-        reference = read_state_dict(self.checkpoint)
+        reference = without_prefix(read_state_dict(self.checkpoint))
         arguments = network_arguments(reference, published)
         with torch.device("meta"):  # only names and shapes are needed
             network = published.network(len(modalities), **arguments)
-        state = convert_state_dict(reference, network, modalities, published.translate, published.modality_axis)
+        state = convert_state_dict(reference, network, modalities)
         with replacing(self.output) as temporary:
             torch.save(state, temporary)
         number = sum(value.numel() for value in state.values())
@@ -144,21 +131,25 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def network_arguments(reference: Mapping[str, Tensor], published: Published) -> dict[str, int]:
-    """Read ``num_classes``, ``width`` and ``spatial_dims`` from the shape ``(C, width, 1, ...)`` of the last layer.
+def network_arguments(reference: Mapping[str, Tensor], published: Published) -> dict[str, Any]:
+    """Read the arguments of the network from the shapes of its published parameters.
 
     Raises:
-        ValueError: if the layer is not there, or no convolution.
+        ValueError: if a parameter is not there, or has an impossible shape.
     """
-    weight = reference.get(published.last_layer, reference.get(f"module.{published.last_layer}"))
-    if weight is None:
+    try:
+        arguments = published.arguments(reference)
+    except KeyError as error:
         raise ValueError(
-            f"`{published.last_layer}` is not in the checkpoint, whose first keys are {list(reference)[:4]}; expected "
-            f"one of {published.network.__name__}. See `--network`."
+            f"`{error.args[0]}` is not in the checkpoint, whose first keys are {list(reference)[:4]}; expected one of "
+            f"{published.network.__name__}. See `--network`."
+        ) from error
+    if arguments["spatial_dims"] not in (2, 3):
+        raise ValueError(
+            f"the last layer of the checkpoint has {arguments['spatial_dims'] + 2} axes; expected those of a "
+            "convolution in 2D or 3D, 4 or 5."
         )
-    if weight.dim() not in (4, 5):
-        raise ValueError(f"`{published.last_layer}` has shape {tuple(weight.shape)}; expected that of a convolution.")
-    return {"num_classes": weight.shape[0], "width": weight.shape[1], "spatial_dims": weight.dim() - 2}
+    return arguments
 
 
 if __name__ == "__main__":

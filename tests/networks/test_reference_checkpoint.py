@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from scripts.networks.reference_checkpoint import convert_state_dict, encoder_order, rfnet_name
+from scripts.networks.reference_checkpoint import convert_state_dict, encoder_order
+from scripts.networks.reference_rfnet import rfnet_name
 from scripts.networks.rfnet import RFNet
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from scripts.networks.reference_checkpoint import rfnet_name
+from scripts.networks.reference_rfnet import rfnet_name
 from scripts.networks.rfnet import RFNet
 from scripts.tools.convert_checkpoint import ConvertCheckpoint, read_state_dict
 
@@ -132,7 +132,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_key_and_the_old_weights_st
         ([torch.zeros(1)], "holds list without parameters"),
         ({"epoch": 3, "weights": {"a": torch.zeros(1)}}, "holds 2 entries that are not tensors: epoch, weights"),
         ({"encoder.weight": torch.zeros(1)}, r"first keys are \['encoder.weight'\]; expected one of RFNet"),
-        ({"decoder_fuse.seg_layer.weight": torch.zeros(4, 8)}, r"has shape \(4, 8\); expected that of a convolution"),
+        ({"decoder_fuse.seg_layer.weight": torch.zeros(4, 8)}, "last layer of the checkpoint has 2 axes; expected"),
         ({"decoder_fuse.seg_layer.weight": torch.zeros(4, 6, 1, 1, 1)}, "`width` is 6; RFNet needs a"),
     ],
 )
@@ -185,5 +185,5 @@ def test_a_truncated_checkpoint_is_refused_in_words(tmp_path):
 def test_a_missing_file_and_an_unknown_network_are_refused_in_words(tmp_path):
     with pytest.raises(SystemExit, match="nothing.pth` is not a file; expected a checkpoint written by PyTorch"):
         ConvertCheckpoint(str(tmp_path / "nothing.pth"), str(tmp_path / "model.pt"))()
-    with pytest.raises(SystemExit, match=r"`network` is unet; expected one of \['rfnet'\]"):
+    with pytest.raises(SystemExit, match=r"`network` is unet; expected one of \['mmformer', 'rfnet'\]"):
         ConvertCheckpoint(str(tmp_path / "nothing.pth"), str(tmp_path / "model.pt"), network="unet")()
