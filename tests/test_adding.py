@@ -72,7 +72,7 @@ def test_network_setting_and_data_set_of_the_page_go_together(modules, workflow,
         (tmp_path / Path(name).name).write_text(BLOCKS[name])
     run = workflow("train.yaml", *(str(tmp_path / Path(name).name) for name in names))
     network = run.parser.get_parsed_content("network")
-    assert (type(network).__name__, network.num_modalities, network.num_classes) == ("MeanFusion", 3, 3)
+    assert (type(network).__name__, network.num_modalities, network.num_classes) == ("MaxFusion", 3, 3)
     assert type(run.parser.get_parsed_content("train::preprocessing").transforms[-1]).__name__ == "RandHideOned"
 
 

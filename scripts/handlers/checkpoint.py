@@ -15,6 +15,7 @@ from monai.engines import Evaluator
 from monai.handlers import CheckpointLoader
 
 from ..files import replacing
+from ..flags import as_flag
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +63,10 @@ class RunCheckpointHandler:
     ) -> None:
         if "model" not in save_dict:
             raise ValueError(f"`save_dict` has {sorted(save_dict)}; expected `model`, the network, among them.")
-        words = {"true": True, "false": False}  # a command line hands these over as text, both of them truthy
-        if str(resume).lower() not in words:
-            raise ValueError(f"`resume` is `{resume}`; expected true or false.")
         self.save_dir, self.model_file = Path(save_dir), Path(model_file)
         self.save_dict = {**save_dict, "best": self}
         self.evaluator, self.metric = evaluator, metric
-        self.num_kept, self.resume = num_kept, words[str(resume).lower()]
+        self.num_kept, self.resume = num_kept, as_flag(resume, "resume")
         self.best_value, self.best_epoch = -1.0, 0
         self.validated = False
 

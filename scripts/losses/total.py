@@ -22,12 +22,13 @@ class IncompleteMultiModalLoss(nn.Module):
               + unimodal * sum_m encoded_m L(unimodal_m)
 
     and the mean over the samples. Auxiliary probabilities, not logits, are upsampled. The values of the last call are
-    kept, detached, in ``terms`` (a scalar or a row of M for each name), for logging.
+    kept, detached, in ``terms`` (a scalar or a row of M for each name), for logging; a network that has no intermediate
+    or no uni-modal heads leaves no entry of theirs.
 
     Args:
         fused: weight of the fused prediction, dimensionless.
         deep_supervision: weight of the intermediate heads; 0 leaves them out.
-        unimodal: weight of the uni-modal heads; 0 leaves them out, as does a network that has none.
+        unimodal: weight of the uni-modal heads; 0 leaves them out.
 
     Shape:
         - output: ``MultiModalOutput`` of a network in training mode
@@ -46,11 +47,13 @@ class IncompleteMultiModalLoss(nn.Module):
         self.terms: dict[str, Tensor] = {}
 
     def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor:
-        per_modality = {"unimodal": self._unimodal(output, label)}  # each (B, M)
-        per_sample = {
-            "fused": self._task(output.fused.float().softmax(dim=1), label),
-            "deep_supervision": self._deep_supervision(output.auxiliary, label),
-        }  # each (B,)
+        self.terms = {}
+        per_sample = {"fused": self._task(output.fused.float().softmax(dim=1), label)}  # each (B,)
+        per_modality: dict[str, Tensor] = {}  # each (B, M)
+        if output.auxiliary:
+            per_sample["deep_supervision"] = self._deep_supervision(output.auxiliary, label)
+        if output.unimodal is not None:
+            per_modality["unimodal"] = self._unimodal(output.unimodal, output.encoded, label)
         # availability and weights meet the terms here, once
         for name, values in per_modality.items():
             values = torch.where(output.encoded, values, 0)
@@ -75,13 +78,13 @@ class IncompleteMultiModalLoss(nn.Module):
             total = total + 0.5**level * self._task(upsample(logits.float().softmax(dim=1), size), label)
         return total
 
-    def _unimodal(self, output: MultiModalOutput, label: Tensor) -> Tensor:
+    def _unimodal(self, probabilities: Tensor, encoded: Tensor, label: Tensor) -> Tensor:
         """Task loss of each uni-modal head: ``(B, M)``; columns that no sample of the batch has are not computed."""
-        values = torch.zeros(output.encoded.shape, device=label.device)
-        index = output.encoded.any(dim=0).nonzero().squeeze(1)
-        if self.weights["unimodal"] == 0 or output.unimodal is None or index.numel() == 0:
+        values = torch.zeros(encoded.shape, device=label.device)
+        index = encoded.any(dim=0).nonzero().squeeze(1)
+        if self.weights["unimodal"] == 0 or index.numel() == 0:
             return values
-        terms = self.segmentation(output.unimodal.index_select(1, index), label)
+        terms = self.segmentation(probabilities.index_select(1, index), label)
         return values.index_copy(1, index, terms.cross_entropy + terms.dice)
 
 

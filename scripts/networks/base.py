@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .blocks import channels_last, stack_modalities
 from .outputs import MultiModalOutput
@@ -75,6 +79,10 @@ class IncompleteMultiModalNetwork(nn.Module):
         - available: ``(B, M)`` bool; narrows what is fused. A modality counts only if it is also acquired
         - output: ``(B, C, *S)`` logits in evaluation mode, ``MultiModalOutput`` in training mode
 
+    Attributes:
+        checkpointing: in training, keep no activations of the encoders and decoders for the backward pass but compute
+            them again there, part by part: far less memory for about a third more time. ``False`` at first.
+
     Note:
         Parameters that no sample of a batch uses get no gradient (``None``, not zero), so AdamW neither updates nor
         decays them in that step.
@@ -87,6 +95,7 @@ class IncompleteMultiModalNetwork(nn.Module):
         self.num_modalities = num_modalities
         self.num_classes = num_classes
         self.level_channels = level_channels
+        self.checkpointing = False
         self.level_strides = level_strides or [1] + [2] * (len(level_channels) - 1)
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
@@ -108,7 +117,8 @@ class IncompleteMultiModalNetwork(nn.Module):
     def forward_training(self, x: Tensor, acquired: Tensor, available: Tensor) -> MultiModalOutput:
         """Return all that losses may need; uni-modal heads run for every acquired modality, shown or not."""
         features = self.encode(x, acquired)
-        fused, auxiliary, fused_features = self.decode(*pack(self.align(features, available), available))
+        packed = pack(self.align(features, available), available)
+        fused, auxiliary, fused_features = self._run(self.decode, *packed)
         unimodal = self.unimodal_probabilities(features, acquired)
         return MultiModalOutput(fused, auxiliary, unimodal, fused_features, acquired, available)
 
@@ -123,7 +133,11 @@ class IncompleteMultiModalNetwork(nn.Module):
             rows = available[:, m].nonzero().squeeze(1)
             levels: list[Tensor] = []
             if rows.numel() > 0:
-                levels = encoder(x[:, m : m + 1].index_select(0, rows))
+                channel = x[:, m : m + 1].index_select(0, rows)
+                if torch.jit.is_scripting():
+                    levels = encoder(channel)
+                else:
+                    levels = self._run(encoder, channel)
                 levels = [_place_rows(level, rows, x.shape[0]) for level in levels]
             encoded.append(levels)
         return self._stack_levels(x, encoded)
@@ -170,9 +184,24 @@ class IncompleteMultiModalNetwork(nn.Module):
         if rows.numel() == 0:
             size = [*encoded.shape, self.num_classes, *features[0].shape[3:]]
             return torch.zeros(size, device=features[0].device)
-        # float32 whatever the autocast: the losses take logarithms of these
-        probabilities = self.decode_unimodal(_one_by_one(features, rows)).float().softmax(dim=1)
+        if self.checkpointing:
+            folded = [level.flatten(0, 1).split(1) for level in features]
+            each = [self._run(self._unimodal, [level[row] for level in folded]) for row in rows.tolist()]
+            probabilities = torch.cat(each)
+        else:
+            probabilities = self._unimodal(_one_by_one(features, rows))
         return _place_rows(probabilities, rows, encoded.numel()).unflatten(0, encoded.shape)
+
+    def _unimodal(self, levels: list[Tensor]) -> Tensor:
+        # float32 whatever the autocast: the losses take logarithms of these
+        return self.decode_unimodal(levels).float().softmax(dim=1)
+
+    @torch.jit.unused
+    def _run(self, function: Callable, *inputs: Any) -> Any:
+        """Call a part of the network; with ``checkpointing``, what it computes inside is not kept for backward."""
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(function, *inputs, use_reentrant=False)
+        return function(*inputs)
 
     @torch.jit.unused
     def fuse_alone(self, features: list[Tensor], available: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .convolution import concatenate, upsample
 from .fused_layers import conv_norm_act, norm_act, norm_act_conv
+from .mixing import mix_channels
 
 
 def normalize_activate(x: Tensor, slope: float = 0.2) -> Tensor:
@@ -67,7 +68,8 @@ class ConvNormAct(nn.Module):
         x = torch.cat(inputs, dim=1)
         if size is not None:
             x = upsample(x, size)
-        return normalize_activate(self.conv(x))
+        # without the bias, as above: normalising a constant that is not zero leaves rounding noise
+        return normalize_activate(self.conv._conv_forward(x, self.conv.weight, None))
 
 
 class NormActConv(nn.Module):
@@ -164,7 +166,7 @@ class ModalityConvNormAct(nn.Module):
     def forward(self, features: Tensor, index: Tensor) -> Tensor:
         weight = modality_columns(self.conv.weight, self.num_modalities, index)  # (B, O, A * F)
         stacked = features.flatten(1, 2).flatten(2).transpose(1, 2)  # (B, N, A * F)
-        mixed = torch.matmul(stacked, weight.transpose(1, 2)).transpose(1, 2)  # (B, O, N)
+        mixed = mix_channels(stacked, weight).transpose(1, 2)  # (B, O, N)
         return normalize_activate(mixed.unflatten(2, features.shape[3:]))
 
 
@@ -198,7 +200,9 @@ class ModalityNormActConv(nn.Module):
             pairs = zip(stacked.split(1), kernels, strict=True)
             return concatenate([norm_act_conv([one], kernel, self.conv.bias) for one, kernel in pairs])
         mixed = torch.matmul(weight, normalize_activate(stacked).flatten(2)).unflatten(2, features.shape[3:])
-        return mixed + self.conv.bias.view([1, -1] + [1] * (stacked.dim() - 2))
+        bias = self.conv.bias
+        assert bias is not None  # for TorchScript
+        return mixed + bias.view([1, -1] + [1] * (stacked.dim() - 2))
 
 
 def modality_columns(weight: Tensor, num_modalities: int, index: Tensor) -> Tensor:

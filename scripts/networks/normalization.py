@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import compiled_normalization
+from .compiled_normalization import mean_of_features
 from .convolution import concatenate
 
 EPSILON = 1e-5  # of the normalisation
@@ -18,22 +20,35 @@ CONSTANT_ABOVE = (EPSILON + 1e-8) ** -0.5  # inverse standard deviation at which
 VOXELS_TOGETHER = 64  # side by side in a row of the normalisation's sums, so that each row fills vector registers
 
 
+_compiled = False  # whether torch.compile fuses the steps below
+
+
+def compile_normalization(compiled: bool = True) -> None:
+    """Let ``torch.compile`` fuse normalisation and activation on the CPU, for the whole process.
+
+    Needs a C++ compiler; compiling takes some seconds at the first step. Values change by rounding.
+    """
+    global _compiled
+    _compiled = compiled
+
+
 def normalize_activate(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the activation, laid out as ``x`` is, and the ``(B, F)`` inverse standard deviations."""
     rows = _as_rows(x)
-    if rows is None:
-        # sample by sample: as one batch of B * F channels, torch would copy the tensor into another layout
-        samples = [torch.native_batch_norm(s, None, None, None, None, True, 0.0, EPSILON) for s in x.split(1)]
-        y = concatenate([s[0] for s in samples])
-        return F.leaky_relu_(y, SLOPE), torch.stack([s[2] for s in samples])
-    features = x.shape[1]
-    centred = rows - _mean(rows, features)
-    inverse_std = (_mean(centred * centred, features) + EPSILON).rsqrt()  # (B, 1, k * F)
-    y = F.leaky_relu_(centred.mul_(inverse_std), SLOPE)
-    return _as_image(y, x), inverse_std[:, 0, :features]
+    if rows is not None:
+        if _compiled:
+            y, inverse_std = compiled_normalization.forward(rows, x.shape[1], SLOPE, EPSILON)
+        else:
+            y, inverse_std = _forward(rows, x.shape[1])
+        return _as_image(y, x), inverse_std
+    # sample by sample: as one batch of B * F channels, torch would copy the tensor into another layout
+    samples = [torch.native_batch_norm(s, None, None, None, None, True, 0.0, EPSILON) for s in x.split(1)]
+    y = concatenate([s[0] for s in samples])
+    return F.leaky_relu_(y, SLOPE), torch.stack([s[2] for s in samples])
 
 
 def zero_if_constant(inverse_std: Tensor) -> Tensor:
+    """Replace the inverse standard deviation of constant channels by zero, so that they pass no gradient."""
     return torch.where(inverse_std > CONSTANT_ABOVE, 0, inverse_std)
 
 
@@ -44,24 +59,36 @@ def normalize_activate_backward(gradient: Tensor, y: Tensor, inverse_std: Tensor
     """
     rows = _as_rows(y)
     if rows is not None:
-        gradient = gradient.contiguous(memory_format=_layout(y))
+        gradient = _as_rows(gradient.to(y.dtype).contiguous(memory_format=_layout(y)))
+        if _compiled:
+            return _as_image(compiled_normalization.backward(gradient, rows, inverse_std, SLOPE), y)
+        return _as_image(_backward(gradient, rows, inverse_std), y)
     gradient = torch.ops.aten.leaky_relu_backward(gradient, y, SLOPE, True)
     normalized = F.leaky_relu(y, 1 / SLOPE)
-    if rows is None:
-        ones = torch.ones_like(inverse_std[0])
-        zeros = torch.zeros_like(ones)
-        samples = [
-            torch.ops.aten.native_batch_norm_backward(
-                g, n, s.to(ones.dtype), None, None, zeros, ones, True, EPSILON, [True, False, False]
-            )[0]
-            for g, n, s in zip(gradient.split(1), normalized.split(1), inverse_std, strict=True)
-        ]
-        return concatenate(samples)
-    features = y.shape[1]
-    g, n = _as_rows(gradient), _as_rows(normalized)
-    scale = inverse_std.repeat(1, rows.shape[2] // features).unsqueeze(1)  # (B, 1, k * F)
+    ones = torch.ones_like(inverse_std[0])
+    zeros = torch.zeros_like(ones)
+    samples = [
+        torch.ops.aten.native_batch_norm_backward(
+            g, n, s.to(ones.dtype), None, None, zeros, ones, True, EPSILON, [True, False, False]
+        )[0]
+        for g, n, s in zip(gradient.split(1), normalized.split(1), inverse_std, strict=True)
+    ]
+    return concatenate(samples)
+
+
+def _forward(rows: Tensor, features: int) -> tuple[Tensor, Tensor]:
+    centred = rows - _mean(rows, features)
+    inverse_std = (_mean(centred * centred, features) + EPSILON).rsqrt()  # (B, 1, k * F)
+    return F.leaky_relu_(centred.mul_(inverse_std), SLOPE), inverse_std[:, 0, :features]
+
+
+def _backward(gradient: Tensor, y: Tensor, inverse_std: Tensor) -> Tensor:
+    features = inverse_std.shape[1]
+    g = torch.ops.aten.leaky_relu_backward(gradient, y, SLOPE, True)
+    n = F.leaky_relu(y, 1 / SLOPE)
+    scale = inverse_std.repeat(1, y.shape[2] // features).unsqueeze(1)  # (B, 1, k * F)
     slope, offset = -scale * _mean(g * n, features), -scale * _mean(g, features)
-    return _as_image(g.mul_(scale).addcmul_(n, slope).add_(offset), y)
+    return g.mul_(scale).addcmul_(n, slope).add_(offset)
 
 
 def _layout(x: Tensor) -> torch.memory_format:
@@ -72,9 +99,10 @@ def _as_rows(x: Tensor) -> Tensor | None:
     """View a channels-last float32 tensor on the CPU as ``(B, N / k, k * F)``: k voxels side by side.
 
     There, torch's own kernel is slow and sums in single precision (errors of 1e-4); sums over long rows are neither.
-    ``None`` for every other tensor.
+    Also for lower precision if compiled. ``None`` for every other tensor.
     """
-    if x.device.type != "cpu" or x.dtype != torch.float32 or not x.is_contiguous(memory_format=_layout(x)):
+    suits = x.dtype == torch.float32 or (_compiled and x.dtype in (torch.bfloat16, torch.float16))
+    if x.device.type != "cpu" or not suits or not x.is_contiguous(memory_format=_layout(x)):
         return None
     voxels = x[0, 0].numel()
     together = math.gcd(voxels, VOXELS_TOGETHER)
@@ -88,6 +116,4 @@ def _as_image(rows: Tensor, like: Tensor) -> Tensor:
 
 def _mean(rows: Tensor, features: int) -> Tensor:
     """Average each feature over the voxels: ``(B, N / k, k * F)`` to ``(B, 1, k * F)``, every k-th part the same."""
-    together = rows.shape[2] // features
-    mean = rows.sum(dim=1).unflatten(1, [together, features]).sum(dim=1) / (rows.shape[1] * together)
-    return mean.repeat(1, together).unsqueeze(1)
+    return mean_of_features(rows.sum(dim=1, keepdim=True), rows.shape[1], features)

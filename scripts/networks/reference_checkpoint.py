@@ -11,7 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .m2ftrans import M2FTrans
 from .mmformer import MMFormer
+from .reference_m2ftrans import m2ftrans_arguments, m2ftrans_modality_axis, m2ftrans_name
 from .reference_mmformer import mmformer_arguments, mmformer_modality_axis, mmformer_name
 from .reference_rfnet import rfnet_arguments, rfnet_modality_axis, rfnet_name
 from .rfnet import RFNet
@@ -38,6 +40,7 @@ class Published(NamedTuple):
 PUBLISHED = {
     "rfnet": Published(RFNet, rfnet_name, rfnet_modality_axis, rfnet_arguments),
     "mmformer": Published(MMFormer, mmformer_name, mmformer_modality_axis, mmformer_arguments, reorderable=False),
+    "m2ftrans": Published(M2FTrans, m2ftrans_name, m2ftrans_modality_axis, m2ftrans_arguments),
 }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from .reference_names import ENCODER, TRANSFORMER, Rules, first_match, nested, one_of, unimodal_decoder
+from .reference_names import ENCODER, TRANSFORMER, Rules, first_match, last_layer, nested, one_of, unimodal_decoder
 from .transformer import TransformerSettings, cube_side
 
 _DECODER: Rules = [
@@ -65,18 +65,17 @@ def mmformer_arguments(reference: Mapping[str, Tensor]) -> dict:
 
     Raises:
         KeyError: naming the parameter that is not there.
-        ValueError: if the positional table belongs to no cube (or square).
+        ValueError: if the last layer is no convolution, or the positional table belongs to no cube (or square).
     """
-    weight = reference["decoder_fuse.seg_layer.weight"]  # (C, width, 1, ...)
+    sizes = last_layer(reference, "decoder_fuse.seg_layer.weight")
     prefix = "multimodal_transformer.cross_{}_list.{}.fn.fn.{}.weight"
     mlp_width, transformer_width = reference[prefix.format("ffn", 0, "net.0")].shape
     depth = sum(key.endswith("fn.fn.qkv.weight") and key.startswith("multimodal") for key in reference)
-    tokens = next(value.shape[1] for key, value in reference.items() if key.endswith("_pos"))
-    spatial_dims = weight.dim() - 2
+    tables = [value for key, value in reference.items() if key.endswith("_pos")]
+    if not tables:
+        raise KeyError("<modality>_pos")
     return {
-        "num_classes": weight.shape[0],
-        "width": weight.shape[1],
-        "spatial_dims": spatial_dims,
-        "patch_size": 16 * cube_side(tokens, spatial_dims),
+        **sizes,
+        "patch_size": 16 * cube_side(tables[0].shape[1], sizes["spatial_dims"]),
         "transformer": TransformerSettings(transformer_width, mlp_width, depth=depth),
     }

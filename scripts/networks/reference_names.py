@@ -9,7 +9,9 @@ fine.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
 
 Rules = Sequence[tuple[str, Callable[[re.Match], str]]]
 
@@ -56,3 +58,16 @@ def nested(match: re.Match, rules: Rules, prefix: str) -> str | None:
 def one_of(modalities: Sequence[str]) -> str:
     """Write a group of a regular expression that matches the name of any modality."""
     return f"({'|'.join(map(re.escape, modalities))})"
+
+
+def last_layer(reference: Mapping[str, Tensor], name: str) -> dict[str, int]:
+    """Read classes, width and 2D or 3D from the weight ``(C, width, 1, ...)`` of a network's last convolution.
+
+    Raises:
+        KeyError: naming the parameter, if it is not there.
+        ValueError: if it is no convolution.
+    """
+    weight = reference[name]
+    if weight.dim() not in (4, 5):
+        raise ValueError(f"`{name}` has shape {tuple(weight.shape)}; expected that of a convolution in 2D or 3D.")
+    return {"num_classes": weight.shape[0], "width": weight.shape[1], "spatial_dims": weight.dim() - 2}

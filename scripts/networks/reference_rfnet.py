@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from .reference_names import ENCODER, Rules, first_match, nested, one_of, unimodal_decoder
+from .reference_names import ENCODER, Rules, first_match, last_layer, nested, one_of, unimodal_decoder
 
 _REGION_FUSION: Rules = [
     (r"modal_fusion\.(\d)\.weight_layer\.(\d)\.", lambda g: f"weigh.{g[1]}.{g[2]}."),
@@ -70,6 +70,6 @@ def rfnet_arguments(reference: Mapping[str, Tensor]) -> dict[str, int]:
 
     Raises:
         KeyError: naming the parameter that is not there.
+        ValueError: if it is no convolution.
     """
-    weight = reference["decoder_fuse.seg_layer.weight"]  # (C, width, 1, ...)
-    return {"num_classes": weight.shape[0], "width": weight.shape[1], "spatial_dims": weight.dim() - 2}
+    return last_layer(reference, "decoder_fuse.seg_layer.weight")

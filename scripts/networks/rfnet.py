@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .base import IncompleteMultiModalNetwork
 from .blocks import ConvNormAct, Merge, ModalityConvNormAct, initialize_convolutions, normalize_activate
+from .mixing import mix_by_region
 from .unimodal import ModalityEncoder, UnimodalDecoder
 
 DESCRIPTOR_HIDDEN = 128  # hidden units of the networks that weigh the modalities of a region
@@ -119,9 +120,7 @@ class RegionAwareFusion(nn.Module):
         weights = weights.gather(2, index.unsqueeze(1).expand(-1, self.num_regions, -1))  # (B, R, A)
         kernels = self.region_mix.weight.flatten(1).unflatten(1, [self.num_regions, -1])  # (O, R, F)
         kernels = torch.einsum("orf,bra->broaf", kernels, weights).flatten(3)  # (B, R, O, A * F)
-        fused = torch.matmul(stacked, kernels[:, 0].transpose(1, 2)) * regions[..., 0:1]  # (B, N, O)
-        for r in range(1, self.num_regions):
-            fused = torch.addcmul(fused, torch.matmul(stacked, kernels[:, r].transpose(1, 2)), regions[..., r : r + 1])
+        fused = mix_by_region(stacked, kernels, regions)  # (B, N, O)
         fused = fused.transpose(1, 2).unflatten(2, features.shape[3:])  # (B, O, *S)
         region_aware = self.region_refine(normalize_activate(fused))
         shortcut = self.shortcut_refine(self.shortcut_mix(features, index))

@@ -62,8 +62,8 @@ def to_tokens(features: Tensor) -> Tensor:
 
 
 def to_image(tokens: Tensor, size: list[int]) -> Tensor:
-    """Undo ``to_tokens``: ``(B, N, F)`` to ``(B, F, *S)``."""
-    return tokens.transpose(1, 2).unflatten(2, size)
+    """Undo ``to_tokens``: ``(B, N, F)`` to ``(B, F, *S)``, the channels of a voxel side by side in memory."""
+    return tokens.unflatten(1, size).movedim(-1, 1)
 
 
 def resize_positions(table: Tensor, before: list[int], after: list[int]) -> Tensor:
@@ -77,7 +77,7 @@ def resize_positions(table: Tensor, before: list[int], after: list[int]) -> Tens
     Returns:
         ``(K, N', width)`` for the N' voxels of ``after``; the table itself if the sizes are equal.
     """
-    if before == after:
+    if before == list(after):  # a torch.Size equals no list
         return table
     mode = "trilinear" if len(after) == 3 else "bilinear"
     return to_tokens(F.interpolate(to_image(table, before), size=after, mode=mode, align_corners=True))

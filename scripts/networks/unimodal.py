@@ -73,9 +73,13 @@ class UnimodalDecoder(nn.Module):
         self.segment = Conv[Conv.CONV, spatial_dims](level_channels[0], num_classes, 1)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
+        return self.segment(self.features(levels))
+
+    def features(self, levels: list[Tensor]) -> Tensor:
+        """Decode up to the last layer: ``(B, F_1, *S_1)``."""
         x = levels[-1]
         for i, (up, merge) in enumerate(zip(self.up, self.merge)):
             skip = levels[len(levels) - 2 - i]
             x = up.convolve([x], skip.shape[2:])
             x = merge(x, skip)
-        return self.segment(x)
+        return x

@@ -138,18 +138,12 @@ def network_arguments(reference: Mapping[str, Tensor], published: Published) -> 
         ValueError: if a parameter is not there, or has an impossible shape.
     """
     try:
-        arguments = published.arguments(reference)
+        return published.arguments(reference)
     except KeyError as error:
         raise ValueError(
             f"`{error.args[0]}` is not in the checkpoint, whose first keys are {list(reference)[:4]}; expected one of "
             f"{published.network.__name__}. See `--network`."
         ) from error
-    if arguments["spatial_dims"] not in (2, 3):
-        raise ValueError(
-            f"the last layer of the checkpoint has {arguments['spatial_dims'] + 2} axes; expected those of a "
-            "convolution in 2D or 3D, 4 or 5."
-        )
-    return arguments
 
 
 if __name__ == "__main__":

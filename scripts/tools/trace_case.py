@@ -96,9 +96,11 @@ def _load(parser: ConfigParser, case: str | None) -> Iterator[Hop]:
 
 
 def _parts(output: Any) -> dict[str, Any]:
-    """Name the fields of a network's output; those that are lists count on."""
+    """Name the fields of a network's output; those that are lists count on, those that it has not are left out."""
     parts: dict[str, Any] = {}
     for name, value in output._asdict().items() if hasattr(output, "_asdict") else [("output", output)]:
+        if value is None:
+            continue
         listed = isinstance(value, (list, tuple))
         parts.update({f"{name}.{n}": each for n, each in enumerate(value)} if listed else {name: value})
     return parts

@@ -58,3 +58,8 @@ def test_a_modality_never_seen_in_the_epoch_has_no_entry():
 def test_every_epoch_begins_anew():
     metrics = run([ITERATIONS, ITERATIONS[1:] * 2])
     assert metrics[1] == {"loss_total": 5.0, "loss_unimodal_per_modality/flair": 2.0}
+
+
+def test_a_network_without_unimodal_heads_gets_no_entry_of_theirs():
+    terms = [{"fused": torch.tensor(1.0), "total": torch.tensor(1.0)}]
+    assert run([terms, terms]) == [{"loss_fused": 1.0, "loss_total": 1.0}] * 2

@@ -10,7 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from scripts.losses.segmentation import MIN_PROBABILITY, SegmentationLoss
-from scripts.networks.blocks import upsample
+from scripts.networks.convolution import upsample
 
 
 def probabilities_of(rows):
@@ -171,3 +171,10 @@ def test_gradients_agree_with_finite_differences():
         return sum(SegmentationLoss()((0.5 * x).softmax(dim=2), label))
 
     assert torch.autograd.gradcheck(total, logits)
+
+
+def test_gradients_are_those_of_the_formula_in_double_precision():
+    logits, label = draw(num_samples=2, num_modalities=2, num_classes=3)
+    logits = (0.3 * logits).double().requires_grad_()  # all probabilities stay above the threshold of the logarithm
+    assert logits.softmax(dim=2).min() > 2 * MIN_PROBABILITY
+    assert torch.autograd.gradcheck(lambda x: tuple(SegmentationLoss()(x.softmax(dim=2), label)), (logits,))

@@ -160,6 +160,36 @@ def test_terms_are_named_detached_and_finite():
         assert value.isfinite().all() and not value.requires_grad, name
 
 
+def test_a_network_without_other_heads_costs_its_fused_prediction_and_leaves_no_entry_of_theirs():
+    output, label = draw()
+    loss = IncompleteMultiModalLoss(fused=0.5)
+    loss(output, label)
+    total = loss(output._replace(auxiliary=[], unimodal=None), label)
+    assert_close(total, 0.5 * task(output.fused.softmax(dim=1), label).mean())
+    assert set(loss.terms) == {"fused", "total"}  # nor one of the call before
+    total.backward()
+    assert output.fused.grad.isfinite().all() and output.fused.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("without", "names"),
+    [
+        ({"unimodal": None}, {"fused", "deep_supervision", "total"}),
+        ({"auxiliary": []}, {"fused", "unimodal", "unimodal_per_modality", "total"}),
+    ],
+    ids=["no uni-modal heads", "no intermediate heads"],
+)
+def test_heads_that_a_network_lacks_leave_the_other_terms_as_they_are(without, names):
+    output, label = draw()
+    full, loss = IncompleteMultiModalLoss(), IncompleteMultiModalLoss()
+    full(output, label)
+    total = loss(output._replace(**without), label)
+    assert set(loss.terms) == names
+    for name in names - {"total"}:
+        assert_close(loss.terms[name], full.terms[name], rtol=0, atol=0, equal_nan=True)
+    assert_close(total.detach(), sum(loss.terms[name] for name in names & TERMS))
+
+
 def test_terms_are_those_of_the_last_call():
     loss = IncompleteMultiModalLoss()
     loss(*draw(seed=1))

@@ -1,12 +1,15 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""Small networks, and the network that carries the reference parameters."""
+"""Small networks, and how networks of the published size are compared with the reference numbers."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from scripts.losses.segmentation import SegmentationLoss
 from scripts.losses.total import IncompleteMultiModalLoss
 from scripts.networks.reference_checkpoint import convert_state_dict
 from scripts.networks.rfnet import RFNet
@@ -39,8 +42,80 @@ def learn():
 
 
 @pytest.fixture(scope="session")
-def reference_network(reference_state_dict, modalities):
-    """RFNet of the published size with the parameters of the recipe."""
-    network = RFNet(num_modalities=4, num_classes=4)
-    network.load_state_dict(convert_state_dict(reference_state_dict("rfnet"), network, modalities))
-    return network
+def load_reference(reference_state_dict, modalities):
+    """Give a network of the published size the parameters of the recipe, and take its dropout away."""
+
+    def _load(name, network):
+        network.load_state_dict(convert_state_dict(reference_state_dict(name), network, modalities))
+        for module in network.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        return network
+
+    return _load
+
+
+@pytest.fixture
+def check_inference(golden, reference_case, hide):
+    """Compare the segmentation of one subset with the reference numbers."""
+
+    @torch.no_grad()
+    def _check(name, network, mask):
+        expected = golden(f"{name}_forward")
+        k = expected["masks"].tolist().index(mask)
+        image, _ = reference_case
+        np.testing.assert_array_equal(image.flatten()[:16], expected["input_first16"])
+        probabilities = network.eval()(hide(image, mask)).softmax(dim=1)[0].flatten(1)
+        check_probabilities(probabilities[:, expected["voxel_indices"]], expected["probs"][k])
+        np.testing.assert_allclose(probabilities.double().mean(dim=1), expected["mean"][k], rtol=1e-5)
+        np.testing.assert_allclose(probabilities.double().std(dim=1), expected["std"][k], rtol=1e-5)
+        counts = torch.bincount(probabilities.argmax(dim=0), minlength=4)
+        np.testing.assert_allclose(counts, expected["argmax_counts"][k], rtol=0, atol=20)  # of 512000; near-ties round
+
+    return _check
+
+
+@pytest.fixture
+def check_training(golden, reference_case, hide):
+    """Compare a training pass and its objective with the reference numbers."""
+
+    @torch.no_grad()
+    def _check(name, network, acquired, shown, entries):
+        expected = golden(f"{name}_train")
+        image, label = reference_case
+        available = torch.tensor([[flag == "1" for flag in shown]])
+        output = network.train()(hide(image, acquired), available)
+        objective = IncompleteMultiModalLoss()
+        found = plain_terms(output, objective, label)
+        probabilities = output.fused.softmax(dim=1)[0].flatten(1)[:, expected["voxel_indices"]]
+        for entry in entries:  # what PASSION leaves as it is stands in its entries too
+            check_probabilities(probabilities, expected[f"{entry}/prob"])
+            for term, value in found.items():
+                if "plain" in entry or term not in ("obj_sep", "obj_loss"):  # which PASSION weighs anew
+                    numbers = expected[f"{entry}/{term}"].flatten()
+                    np.testing.assert_allclose(value.flatten(), numbers, rtol=1e-5, err_msg=f"{entry}/{term}")
+        assert objective.terms["unimodal_per_modality"].isnan().tolist() == [flag == "0" for flag in acquired]
+
+    return _check
+
+
+def plain_terms(output, objective, label):
+    """The objective and its terms under the names of the reference numbers."""
+    total, terms = objective(output, label), objective.terms
+    fused = SegmentationLoss()(output.fused.softmax(dim=1)[:, None], label)
+    return {
+        "prm_loss": terms["deep_supervision"],
+        "obj_prm": terms["deep_supervision"],
+        "sep_loss": terms["unimodal_per_modality"].nan_to_num(nan=0.0),
+        "obj_fuse_ce_bs": fused.cross_entropy,
+        "obj_fuse_dice_bs": fused.dice,
+        "obj_fuse": terms["fused"],
+        "obj_sep": terms["unimodal"],
+        "obj_loss": total,
+    }
+
+
+def check_probabilities(found, expected):
+    """The criterion of the reference: other hardware differs by less, another formula by more."""
+    difference = np.abs(found.numpy() - expected)
+    assert difference.max() < 5e-5 and difference.mean() < 2e-6

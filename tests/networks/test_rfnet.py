@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
-from scripts.losses.segmentation import SegmentationLoss
-from scripts.losses.total import IncompleteMultiModalLoss
 from scripts.modalities import modality_subsets
 from scripts.networks.blocks import ConvNormAct
 from scripts.networks.rfnet import RegionAwareFusion, RFNet
@@ -23,25 +20,14 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 # --- reference numbers ---------------------------------------------------------------------------
 
 
-def check_probabilities(found, expected):
-    """The criterion of the reference: other hardware differs by less, another formula by more."""
-    difference = np.abs(found.numpy() - expected)
-    assert difference.max() < 5e-5 and difference.mean() < 2e-6
+@pytest.fixture(scope="module")
+def reference_network(load_reference):
+    return load_reference("rfnet", RFNet(num_modalities=4, num_classes=4))
 
 
 @pytest.mark.parametrize("mask", GOLDEN_MASKS)
-@torch.no_grad()
-def test_inference_reproduces_the_reference(golden, reference_network, reference_case, hide, mask):
-    expected = golden("rfnet_forward")
-    k = expected["masks"].tolist().index(mask)
-    image, _ = reference_case
-    np.testing.assert_array_equal(image.flatten()[:16], expected["input_first16"])
-    probabilities = reference_network.eval()(hide(image, mask)).softmax(dim=1)[0].flatten(1)
-    check_probabilities(probabilities[:, expected["voxel_indices"]], expected["probs"][k])
-    np.testing.assert_allclose(probabilities.double().mean(dim=1), expected["mean"][k], rtol=1e-5)
-    np.testing.assert_allclose(probabilities.double().std(dim=1), expected["std"][k], rtol=1e-5)
-    counts = torch.bincount(probabilities.argmax(dim=0), minlength=4)
-    np.testing.assert_allclose(counts, expected["argmax_counts"][k], rtol=0, atol=20)  # of 512000; near-ties round
+def test_inference_reproduces_the_reference(check_inference, reference_network, mask):
+    check_inference("rfnet", reference_network, mask)
 
 
 @pytest.mark.parametrize(
@@ -53,35 +39,10 @@ def test_inference_reproduces_the_reference(golden, reference_network, reference
         ("1111", "1010", ["pdt_plain_1010", "pdt_passion_1010"]),
     ],
 )
-@torch.no_grad()
 def test_training_pass_and_objective_reproduce_the_reference(
-    golden, reference_network, reference_case, hide, acquired, shown, entries
+    check_training, reference_network, acquired, shown, entries
 ):
-    expected = golden("rfnet_train")
-    image, label = reference_case
-    available = torch.tensor([[flag == "1" for flag in shown]])
-    output = reference_network.train()(hide(image, acquired), available)
-    objective = IncompleteMultiModalLoss()
-    total = objective(output, label)
-    probabilities = output.fused.softmax(dim=1)
-    fused = SegmentationLoss()(probabilities[:, None], label)
-    terms = objective.terms
-    for entry in entries:  # the plain terms do not depend on PASSION
-        values = {name.split("/")[1]: expected[name] for name in expected.files if name.startswith(entry + "/")}
-        check_probabilities(probabilities[0].flatten(1)[:, expected["voxel_indices"]], values["prob"])
-        found = {
-            "prm_loss": terms["deep_supervision"],
-            "obj_prm": terms["deep_supervision"],
-            "sep_loss": terms["unimodal_per_modality"].nan_to_num(nan=0.0),
-            "obj_fuse_ce_bs": fused.cross_entropy,
-            "obj_fuse_dice_bs": fused.dice,
-            "obj_fuse": terms["fused"],
-        }
-        if "plain" in entry:
-            found |= {"obj_sep": terms["unimodal"], "obj_loss": total}
-        for name, value in found.items():
-            np.testing.assert_allclose(value.flatten(), values[name].flatten(), rtol=1e-5, err_msg=f"{entry}/{name}")
-    assert terms["unimodal_per_modality"].isnan().tolist() == [flag == "0" for flag in acquired]
+    check_training("rfnet", reference_network, acquired, shown, entries)
 
 
 def test_published_size_has_the_published_number_of_parameters():

@@ -1,0 +1,23 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Options that are on or off."""
+
+from __future__ import annotations
+
+WORDS = {"true": True, "false": False}
+
+
+def as_flag(value: bool | str, name: str) -> bool:
+    """Read an option that may come as a word: the command line of MONAI hands over ``false`` as text, which is truthy.
+
+    Args:
+        value: a boolean, or the words true or false in any case.
+        name: of the option, for the message.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    word = str(value).lower()
+    if word not in WORDS:
+        raise ValueError(f"`{name}` is `{value}`; expected true or false.")
+    return WORDS[word]

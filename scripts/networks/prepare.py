@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Brings a network to its device, with the options that trade time for memory or for waiting."""
+
+from __future__ import annotations
+
+import torch
+
+from ..flags import as_flag
+from .base import IncompleteMultiModalNetwork
+from .normalization import compile_normalization
+
+
+def prepare_network(
+    network: IncompleteMultiModalNetwork,
+    device: torch.device | str,
+    checkpointing: bool | str = False,
+    compiled: bool | str = False,
+) -> IncompleteMultiModalNetwork:
+    """Move a network to a device and set its options, also given as words; values do not change but for rounding.
+
+    Args:
+        network: as its class makes it.
+        device: where it is to run.
+        checkpointing: in training, compute activations again in the backward pass instead of keeping them, see
+            ``IncompleteMultiModalNetwork``.
+        compiled: let ``torch.compile`` fuse normalisation and activation on the CPU, see ``compile_normalization``.
+            The convolutions between them are library calls that compiling cannot improve, and what is computed depends
+            on which modalities are there, so the network as a whole is not compiled.
+    """
+    network = network.to(device)
+    network.checkpointing = as_flag(checkpointing, "checkpointing")
+    compile_normalization(as_flag(compiled, "compiled"))
+    return network

@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every network of configs/network_*.yaml promises, in 2D and 3D, for two to five modalities."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from torch.testing import assert_close
+
+from scripts.losses.total import IncompleteMultiModalLoss
+from scripts.networks.outputs import MultiModalOutput
+from scripts.networks.transformer import PositionalTables
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+NAMES = sorted(path.stem.removeprefix("network_") for path in CONFIGS.glob("network_*.yaml"))
+CASES = list(product(NAMES, [2, 3], [2, 3, 4, 5]))
+SIZES = {2: [20, 17], 3: [17, 18, 20]}  # voxels
+NUM_CLASSES = 3
+CLOSE = {"rtol": 1e-3, "atol": 1e-3}  # of logits around 1; two voxels at the bottom of a network amplify rounding
+
+
+def configured(name, spatial_dims, num_modalities):
+    """Build the network of an overlay as a run does, the same every time, and as narrow as it allows."""
+    files = [str(CONFIGS / "train.yaml"), str(CONFIGS / f"network_{name}.yaml")]
+    settings = {
+        "modalities": list("abcde"[:num_modalities]),
+        "num_classes": NUM_CLASSES,
+        "spatial_dims": spatial_dims,
+        "patch_size": SIZES[spatial_dims],
+    }
+    for width in (4, 8):
+        parser = ConfigParser(ConfigParser.load_config_files(files))
+        parser.update({**settings, "network_def::width": width})
+        torch.manual_seed(0)
+        try:
+            return parser.get_parsed_content("network_def")
+        except RuntimeError as error:  # that of MONAI around the one of the network
+            refusal = error
+            assert isinstance(error.__cause__, ValueError), error
+    raise refusal
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}d-{case[2]}")
+def network(request):
+    return configured(*request.param)
+
+
+@pytest.fixture
+def image(network, request):
+    """Three different samples with every modality: ``(3, M, *S)``."""
+    spatial_dims = request.node.callspec.params["network"][1]
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(3, network.num_modalities, *SIZES[spatial_dims], generator=generator)
+
+
+@pytest.fixture
+def shown(network):
+    """Three different subsets ``(3, M)``: all, all but the first, and the last or, of more than two, every other."""
+    subsets = torch.ones(3, network.num_modalities, dtype=torch.bool)
+    subsets[1, 0] = False
+    subsets[2, 1::2] = False
+    return subsets
+
+
+def erased(image, subsets):
+    """Fill with NaN what the rows ``(B, M)`` leave out."""
+    absent = ~subsets.view(*subsets.shape, *[1] * (image.dim() - 2))
+    return image.masked_fill(absent, float("nan"))
+
+
+@torch.no_grad()
+def test_evaluation_gives_finite_logits_and_absent_is_the_same_as_not_shown(network, image, shown):
+    network.eval()
+    absent = network(erased(image, shown))
+    assert type(absent) is torch.Tensor and absent.dtype == torch.float32
+    assert absent.shape == (3, NUM_CLASSES, *image.shape[2:]) and absent.isfinite().all()
+    assert (absent.flatten(2).std(dim=2) > 1e-3).all()  # not one value everywhere
+    assert_close(network(image, shown), absent, **CLOSE)
+    assert (network(image) - absent).abs().flatten(1).amax(dim=1)[1:].min() > 1e-2  # what is absent makes a difference
+
+
+@torch.no_grad()
+def test_samples_with_different_modalities_do_not_touch_each_other(network, image, shown):
+    network.eval()
+    mixed = erased(image, shown)
+    assert_close(network(mixed), torch.cat([network(sample) for sample in mixed.split(1)]), **CLOSE)
+
+
+@torch.no_grad()
+def test_a_sample_without_any_modality_is_finite_and_leaves_the_others_as_they_are(network, image):
+    network.eval()
+    nothing = torch.full_like(image[:1], float("nan"))
+    mixed = network(torch.cat([image[:1], nothing]))
+    assert mixed.isfinite().all() and network(nothing).isfinite().all()
+    assert_close(mixed[:1], network(image[:1]), **CLOSE)
+
+
+def test_training_gives_what_the_losses_need_and_finite_gradients(network, image, shown):
+    shown[:, 0] = False  # a modality that no sample has
+    shown[1] = False  # and a sample that has none
+    drawn = shown.clone()
+    drawn[0, -1] = network.num_modalities == 2  # acquired, but not shown to the fusion
+    network.train().zero_grad()
+    output = network(erased(image, shown), drawn)
+    label = torch.randint(NUM_CLASSES, (3, 1, *image.shape[2:]), generator=torch.Generator().manual_seed(2))
+    loss = IncompleteMultiModalLoss()(output, label)
+    loss.backward()
+    check_shapes(output, image)
+    assert torch.equal(output.encoded, shown) and torch.equal(output.available, drawn)
+    assert loss.isfinite()
+    gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+    assert any(gradient.any() for gradient in gradients.values())
+    if output.unimodal is not None:  # a network of encoders
+        assert torch.equal(output.unimodal.flatten(2).any(dim=2), shown)
+        assert_close(output.unimodal.sum(dim=2).flatten(2).mean(dim=2), shown.float())
+        assert trained_encoders(network, gradients) == shown.any(dim=0).tolist()
+
+
+def check_shapes(output, image):
+    batch, size = list(image.shape[:2]), list(image.shape[2:])
+    assert type(output) is MultiModalOutput
+    assert list(output.fused.shape) == [batch[0], NUM_CLASSES, *size] and output.fused.isfinite().all()
+    if output.unimodal is not None:
+        assert list(output.unimodal.shape) == [*batch, NUM_CLASSES, *size]
+    assert [output.fused_features.shape[0], *output.fused_features.shape[2:]] == [batch[0], *size]
+    for logits in output.auxiliary:
+        assert list(logits.shape[:2]) == [batch[0], NUM_CLASSES]
+        assert len(logits.shape[2:]) == len(size) and all(a <= b for a, b in zip(logits.shape[2:], size, strict=True))
+        size = logits.shape[2:]  # finest first
+
+
+def trained_encoders(network, gradients):
+    """Tell for each modality whether its encoder got gradients; positions do not count, which absent ones have too."""
+    positions = [f"{name}." for name, module in network.named_modules() if isinstance(module, PositionalTables)]
+    names = [name for name in gradients if not name.startswith(tuple(positions))]
+    return [any(name.startswith(f"encoders.{m}.") for name in names) for m in range(network.num_modalities)]
+
+
+@torch.no_grad()
+def test_one_encoding_is_fused_for_any_subset_and_alone_as_under_each_row_of_the_identity(network, image, shown):
+    network.eval()
+    image, shown = image[:2], shown[1:]  # two different subsets, neither of them complete
+    features = network.encode(image, torch.ones_like(shown))
+    assert_close(network.fuse(features, shown), network(image, shown), **CLOSE)
+    logits, last = network.fuse_alone(features, shown)
+    assert list(logits.shape) == [*shown.shape, NUM_CLASSES, *image.shape[2:]]
+    assert last.shape[:2] == shown.shape and last.shape[3:] == logits.shape[3:]
+    for m, row in enumerate(torch.eye(network.num_modalities, dtype=torch.bool)):
+        expected = network.fuse(features, row.expand(2, -1))
+        assert expected.isfinite().all()
+        assert_close(logits[shown[:, m], m], expected[shown[:, m]], **CLOSE)
+    assert torch.equal(logits.flatten(2).any(dim=2), shown) and torch.equal(last.flatten(2).any(dim=2), shown)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_scripted_network_agrees(name):
+    network = configured(name, spatial_dims=3, num_modalities=4).eval()
+    image, subsets = torch.randn(2, 4, *SIZES[3]), torch.tensor([[1, 0, 1, 1], [0, 1, 0, 0]]).bool()
+    with torch.jit.optimized_execution(False):
+        scripted = torch.jit.script(network)
+        assert_close(scripted(erased(image, subsets)), network(image, subsets), **CLOSE)
+        assert_close(scripted(image[:1], subsets[1:]), network(image[:1], subsets[1:]), **CLOSE)
