@@ -84,7 +84,9 @@ class IncompleteMultiModalLoss(nn.Module):
         index = encoded.any(dim=0).nonzero().squeeze(1)
         if self.weights["unimodal"] == 0 or index.numel() == 0:
             return values
-        terms = self.segmentation(probabilities.index_select(1, index), label)
+        if index.numel() < encoded.shape[1]:
+            probabilities = probabilities.index_select(1, index)
+        terms = self.segmentation(probabilities, label)
         return values.index_copy(1, index, terms.cross_entropy + terms.dice)
 
 

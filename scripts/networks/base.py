@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .blocks import channels_last, stack_modalities
+from .convolution import concatenate
 from .outputs import MultiModalOutput
 
 
@@ -184,17 +185,17 @@ class IncompleteMultiModalNetwork(nn.Module):
         if rows.numel() == 0:
             size = [*encoded.shape, self.num_classes, *features[0].shape[3:]]
             return torch.zeros(size, device=features[0].device)
-        if self.checkpointing:
+        if self.checkpointing or features[0].device.type == "cpu":  # one by one: nothing is copied together
             folded = [level.flatten(0, 1).split(1) for level in features]
             each = [self._run(self._unimodal, [level[row] for level in folded]) for row in rows.tolist()]
-            probabilities = torch.cat(each)
+            probabilities = concatenate(each)
         else:
             probabilities = self._unimodal(_one_by_one(features, rows))
         return _place_rows(probabilities, rows, encoded.numel()).unflatten(0, encoded.shape)
 
     def _unimodal(self, levels: list[Tensor]) -> Tensor:
         # float32 whatever the autocast: the losses take logarithms of these
-        return self.decode_unimodal(levels).float().softmax(dim=1)
+        return self.decode_unimodal([channels_last(level) for level in levels]).float().softmax(dim=1)
 
     @torch.jit.unused
     def _run(self, function: Callable, *inputs: Any) -> Any:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .normalization import mean_of_features
+
 compiled = torch.compile(dynamic=True)
 
 
@@ -30,13 +32,6 @@ def backward(gradient: Tensor, y: Tensor, inverse_std: Tensor, slope: float) -> 
     sums = _backward_sums(gradient, y, slope)
     offset, tilt = (-scale * mean_of_features(each, y.shape[1], features) for each in sums)
     return _backward_apply(gradient, y, scale, tilt, offset, slope)
-
-
-def mean_of_features(sums: Tensor, rows: int, features: int) -> Tensor:
-    """Average sums ``(B, 1, k * F)`` over ``rows`` and the k groups of F; every group of the result is the same."""
-    together = sums.shape[2] // features
-    mean = sums.unflatten(2, [together, features]).sum(dim=2) / (rows * together)
-    return mean.repeat(1, 1, together)
 
 
 @compiled

@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import compiled_normalization
-from .compiled_normalization import mean_of_features
 from .convolution import concatenate
 
 EPSILON = 1e-5  # of the normalisation
@@ -20,7 +20,7 @@ CONSTANT_ABOVE = (EPSILON + 1e-8) ** -0.5  # inverse standard deviation at which
 VOXELS_TOGETHER = 64  # side by side in a row of the normalisation's sums, so that each row fills vector registers
 
 
-_compiled = False  # whether torch.compile fuses the steps below
+_compiled: ModuleType | None = None  # the same steps fused by torch.compile, if asked for
 
 
 def compile_normalization(compiled: bool = True) -> None:
@@ -29,15 +29,15 @@ def compile_normalization(compiled: bool = True) -> None:
     Needs a C++ compiler; compiling takes some seconds at the first step. Values change by rounding.
     """
     global _compiled
-    _compiled = compiled
+    _compiled = import_module(".compiled_normalization", __package__) if compiled else None
 
 
 def normalize_activate(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the activation, laid out as ``x`` is, and the ``(B, F)`` inverse standard deviations."""
     rows = _as_rows(x)
     if rows is not None:
-        if _compiled:
-            y, inverse_std = compiled_normalization.forward(rows, x.shape[1], SLOPE, EPSILON)
+        if _compiled is not None:
+            y, inverse_std = _compiled.forward(rows, x.shape[1], SLOPE, EPSILON)
         else:
             y, inverse_std = _forward(rows, x.shape[1])
         return _as_image(y, x), inverse_std
@@ -60,8 +60,8 @@ def normalize_activate_backward(gradient: Tensor, y: Tensor, inverse_std: Tensor
     rows = _as_rows(y)
     if rows is not None:
         gradient = _as_rows(gradient.to(y.dtype).contiguous(memory_format=_layout(y)))
-        if _compiled:
-            return _as_image(compiled_normalization.backward(gradient, rows, inverse_std, SLOPE), y)
+        if _compiled is not None:
+            return _as_image(_compiled.backward(gradient, rows, inverse_std, SLOPE), y)
         return _as_image(_backward(gradient, rows, inverse_std), y)
     gradient = torch.ops.aten.leaky_relu_backward(gradient, y, SLOPE, True)
     normalized = F.leaky_relu(y, 1 / SLOPE)
@@ -101,7 +101,7 @@ def _as_rows(x: Tensor) -> Tensor | None:
     There, torch's own kernel is slow and sums in single precision (errors of 1e-4); sums over long rows are neither.
     Also for lower precision if compiled. ``None`` for every other tensor.
     """
-    suits = x.dtype == torch.float32 or (_compiled and x.dtype in (torch.bfloat16, torch.float16))
+    suits = x.dtype == torch.float32 or (_compiled is not None and x.dtype in (torch.bfloat16, torch.float16))
     if x.device.type != "cpu" or not suits or not x.is_contiguous(memory_format=_layout(x)):
         return None
     voxels = x[0, 0].numel()
@@ -117,3 +117,10 @@ def _as_image(rows: Tensor, like: Tensor) -> Tensor:
 def _mean(rows: Tensor, features: int) -> Tensor:
     """Average each feature over the voxels: ``(B, N / k, k * F)`` to ``(B, 1, k * F)``, every k-th part the same."""
     return mean_of_features(rows.sum(dim=1, keepdim=True), rows.shape[1], features)
+
+
+def mean_of_features(sums: Tensor, rows: int, features: int) -> Tensor:
+    """Average sums ``(B, 1, k * F)`` over ``rows`` and the k groups of F; every group of the result is the same."""
+    together = sums.shape[2] // features
+    mean = sums.unflatten(2, [together, features]).sum(dim=2) / (rows * together)
+    return mean.repeat(1, 1, together)

@@ -65,9 +65,10 @@ class RegionHead(nn.Module):
 
     def forward(self, features: Tensor, index: Tensor, decoded: Tensor | None) -> Tensor:
         embedding = self.embed(self.mix(features, index))
+        inputs = [embedding]
         if decoded is not None:
-            embedding = torch.cat([decoded, embedding], dim=1)
-        return self.head(embedding)
+            inputs = [decoded, embedding]
+        return self.head[1](self.head[0].convolve(inputs))
 
 
 class RegionAwareFusion(nn.Module):
