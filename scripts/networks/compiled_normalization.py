@@ -19,6 +19,7 @@ compiled = torch.compile(dynamic=True)
 
 def forward(rows: Tensor, features: int, slope: float, epsilon: float) -> tuple[Tensor, Tensor]:
     """Normalise and activate ``(B, R, k * F)``; return the like, and ``(B, F)`` inverse standard deviations."""
+    rows = rows.detach()  # nothing here is differentiated, and what requires gradients would be compiled again
     mean = mean_of_features(_sum(rows), rows.shape[1], features)
     variance = mean_of_features(_sum_of_squares(rows, mean), rows.shape[1], features)
     inverse_std = (variance + epsilon).rsqrt()  # (B, 1, k * F)
@@ -27,6 +28,7 @@ def forward(rows: Tensor, features: int, slope: float, epsilon: float) -> tuple[
 
 def backward(gradient: Tensor, y: Tensor, inverse_std: Tensor, slope: float) -> Tensor:
     """Differentiate ``forward`` with respect to its input, from the activation ``(B, R, k * F)`` alone."""
+    gradient, y = gradient.detach(), y.detach()
     features = inverse_std.shape[1]
     scale = inverse_std.float().repeat(1, y.shape[2] // features).unsqueeze(1)  # (B, 1, k * F)
     sums = _backward_sums(gradient, y, slope)
