@@ -44,12 +44,13 @@ class Subject:
         config: configuration files, the training base first.
         size: voxels along each axis of the patch.
         available: how many modalities the image has, the first ones; the others are NaN.
-        precision: ``"float32"`` or ``"bfloat16"``.
+        options: values for ids of the configuration: precision, checkpointing, compiled.
     """
 
-    def __init__(self, config: list[str], size: int, available: int, precision: str) -> None:
+    def __init__(self, config: list[str], size: int, available: int, options: dict[str, Any]) -> None:
         set_determinism(0)
         parser = ConfigParser(ConfigParser.load_config_files(config))
+        parser.update({**options, "patch_size": [size] * parser["spatial_dims"]})
         self.network = parser.get_parsed_content("network")
         self.loss = parser.get_parsed_content("loss")
         self.modalities = parser["modalities"]
@@ -58,7 +59,7 @@ class Subject:
         self.image = torch.randn(1, len(self.modalities), *shape, device=device)
         self.image[:, available:] = torch.nan
         self.label = torch.randint(0, parser["num_classes"], (1, 1, *shape), device=device)
-        self.size, self.precision = shape, precision
+        self.size, self.precision = shape, options["precision"]
 
     def infer(self) -> None:
         """Segment one patch."""
@@ -120,13 +121,10 @@ def profile(act: Callable[[], None], rows: int) -> dict[str, float]:
     return {row.key: row.self_cpu_time_total / total for row in largest}
 
 
-def row(
-    what: str, available: int, config: list[str], size: int, repeats: int, precision: str, keep: bool, top: int = 0
-) -> None:
+def row(what: str, available: int, config: list[str], size: int, repeats: int, options: dict, top: int = 0) -> None:
     """Measure one row in this process and print it as JSON; ``benchmark`` calls it in a process of its own."""
-    if keep:
-        keep_freed_memory()
-    subject = Subject(config, size, available, precision)
+    keep_freed_memory()  # as the workflows do
+    subject = Subject(config, size, available, options)
     act = getattr(subject, what)
     print(json.dumps(profile(act, top) if top else measure(act, repeats, subject.image.device)))
 
@@ -136,7 +134,8 @@ def benchmark(
     size: int = 80,
     repeats: int = 5,
     precision: str = "float32",
-    keep_memory: bool = True,
+    checkpointing: bool = False,
+    compiled: bool = False,
     top: int = 12,
     output: str | None = None,
 ) -> None:
@@ -147,27 +146,31 @@ def benchmark(
         size: voxels along each axis of the patch.
         repeats: of each measurement, behind those that warm up.
         precision: float32 or bfloat16.
-        keep_memory: let the C library keep freed buffers, as the workflows do.
-        top: how many operators of a training step to list.
+        checkpointing: as the id of the configuration.
+        compiled: as the id of the configuration.
+        top: how many operators of a training step to list; 0 leaves out the list and the rows with all subsets.
         output: file for the figures.
     """
     files = list(config) if isinstance(config, (list, tuple)) else config.split(",")
     num_modalities = len(ConfigParser(ConfigParser.load_config_files(files))["modalities"])
-    common = {"config": files, "size": size, "repeats": repeats, "precision": precision, "keep": keep_memory}
+    options = {"precision": precision, "checkpointing": checkpointing, "compiled": compiled}
+    common = {"config": files, "size": size, "repeats": repeats, "options": options}
     counts = sorted({num_modalities, max(1, num_modalities // 2), 1}, reverse=True)
     planned = [(what, count) for what in ("infer", "train") for count in counts]
-    planned += [(what, num_modalities) for what in ("subsets_at_once", "subsets_one_by_one")]
+    planned += [(what, num_modalities) for what in ("subsets_at_once", "subsets_one_by_one") if top]
     rows = []
-    print(f"{hardware()}; {' + '.join(files)}, {size}^n, batch 1, {precision}, keep_memory={keep_memory}\n")
+    settings = ", ".join(f"{name} {value}" for name, value in options.items())
+    print(f"{hardware()}; {' + '.join(files)}, {size}^n, batch 1, {settings}\n")
     print("| what | modalities available | median [s] | peak memory [MiB] |\n| --- | --- | --- | --- |")
     for what, count in planned:
         figures = _in_own_process(what=what, available=count, **common)
         rows.append({"what": what, "available": count, **figures})
         print(f"| {what} | {count} | {figures['seconds']:.3f} | {figures['peak_mib']:.0f} |", flush=True)
-    shares = _in_own_process(what="train", available=num_modalities, top=top, **common)
-    print(f"\nlargest shares of operator time in a training step, {num_modalities} available:\n")
-    print("| operator | share |\n| --- | --- |")
-    print("\n".join(f"| {name} | {share:.1%} |" for name, share in shares.items()))
+    shares = _in_own_process(what="train", available=num_modalities, top=top, **common) if top else {}
+    if shares:
+        print(f"\nlargest shares of operator time in a training step, {num_modalities} available:\n")
+        print("| operator | share |\n| --- | --- |")
+        print("\n".join(f"| {name} | {share:.1%} |" for name, share in shares.items()))
     if output:
         write_json(Path(output), {"hardware": hardware(), **common, "rows": rows, "shares": shares})
 

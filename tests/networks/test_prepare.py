@@ -111,4 +111,4 @@ def test_a_network_learns_the_same_with_compiled_normalisation(eager_again, lear
     for key, gradient in expected.items():
         if "bias" not in key:
             # rounding moves a few voxels across the threshold of the loss, as it does between float32 and float64
-            assert (compiled[key] - gradient).norm() < 0.01 * gradient.norm(), key
+            assert (compiled[key] - gradient).norm() < 0.05 * gradient.norm(), key
