@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -85,8 +86,9 @@ class IncompleteMultiModalNetwork(nn.Module):
             them again there, part by part: far less memory for about a third more time. ``False`` at first.
 
     Note:
-        Parameters that no sample of a batch uses get no gradient (``None``, not zero), so AdamW neither updates nor
-        decays them in that step.
+        Parameters that no sample of a batch uses get no gradient (``None``, not zero), so AdamW neither moves nor decays
+        them in that step, and its moments stand still. In the published implementations they get zeros, which let
+        momentum and weight decay move the encoder of an absent modality.
     """
 
     def __init__(
@@ -98,12 +100,19 @@ class IncompleteMultiModalNetwork(nn.Module):
         self.level_channels = level_channels
         self.checkpointing = False
         self.level_strides = level_strides or [1] + [2] * (len(level_channels) - 1)
+        shrinkage = math.prod(self.level_strides)
+        self.smallest_size = shrinkage + 1 if shrinkage > 1 else 1  # two voxels at the deepest level
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
         if x.shape[1] != self.num_modalities:
             raise ValueError(
                 f"the input has {x.shape[1]} channels; expected {self.num_modalities}, one for each modality "
                 "(absent ones filled with NaN). Check that the data and `modalities` of the configuration agree."
+            )
+        if min(x.shape[2:]) < self.smallest_size:
+            raise ValueError(
+                f"the image has {x.shape[2:]} voxels; this network needs at least {self.smallest_size} along each axis, "
+                "two at its deepest level. See `patch_size`."
             )
         acquired = acquired_modalities(x)
         shown = acquired

@@ -8,7 +8,8 @@ Segmentation", IEEE Journal of Biomedical and Health Informatics, 2023. The vari
 Written from a description of its behaviour.
 
 What differs from the release:
-- encoders, tokens and attention maps of absent modalities are not computed;
+- encoders, tokens and attention maps of absent modalities are not computed; AdamW leaves their parameters alone, see
+  ``IncompleteMultiModalNetwork``;
 - the attention mask over the tokens of all modalities is not built: tokens that may attend to each other are sequences
   of their own, and only the fusion tokens have a mask, made on the device once for all layers and heads;
 - a sample without any modality gives a finite segmentation in place of NaN;

@@ -8,7 +8,8 @@ Multimodal Learning of Brain Tumor Segmentation", MICCAI 2022. The variant here 
 Written from a description of its behaviour.
 
 What differs from the release:
-- encoders and transformers of absent modalities do not run; their tokens are zeros, as there;
+- encoders and transformers of absent modalities do not run; their tokens are zeros, as there; AdamW leaves their
+  parameters alone, see ``IncompleteMultiModalNetwork``;
 - in a pass of the last modality alone the transformer sees that modality's own tokens; the release gives it those of
   the modality before;
 - in a pass of one modality alone, a modality that exists but was not drawn keeps its tokens (in the release they are

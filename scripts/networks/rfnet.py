@@ -175,7 +175,7 @@ class RFNet(IncompleteMultiModalNetwork):
         width: channels of the finest level, a multiple of 4; doubles with each of the four levels.
 
     Shape:
-        - x: ``(B, M, *S)``, absent modalities NaN, each length at least 16 voxels
+        - x: ``(B, M, *S)``, absent modalities NaN, each length at least 9 voxels
         - output: ``(B, C, *S)`` logits in evaluation mode, ``MultiModalOutput`` in training mode
 
     Raises:

@@ -257,3 +257,9 @@ def test_logarithms_of_unimodal_heads_are_safe_under_autocast(network, image):
 def test_a_wrong_number_of_channels_is_refused_in_words(network, image):
     with pytest.raises(ValueError, match="the input has 3 channels; expected 4, one for each modality"):
         network(image[:, :3])
+
+
+def test_an_image_too_small_for_the_deepest_level_is_refused_in_words(network, image):
+    assert network(image[..., :9, :9, :9]).isfinite().all()  # 9, 5, 3, 2 voxels
+    with pytest.raises(ValueError, match=r"the image has .*16, 16, 8.* voxels; this network needs at least 9 along"):
+        network(image[..., :8])
