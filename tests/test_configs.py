@@ -22,6 +22,7 @@ FILES = sorted(file.name for file in CONFIGS.glob("*.yaml"))
 OVERLAYS = [name for name in FILES if name not in BASES]
 NETWORKS = [name for name in OVERLAYS if name.startswith("network_")]
 SETTINGS = [name for name in OVERLAYS if name.startswith("setting_")]
+METHODS = [name for name in OVERLAYS if name.startswith("method_")]
 RUN_IDS = ("training", "evaluating")  # named on the command line alone
 FORBIDDEN = r"\b(lambda|for|while|setattr|getattr|eval|exec|open|glob|path|Path|os|import|__\w+|download\w*|load\w*)\b"
 
@@ -167,11 +168,15 @@ def test_the_properties_that_monai_asks_for_are_there(workflow, names, workflow_
     assert workflow(*names, workflow_type=workflow_type).check_properties() == []
 
 
-@pytest.mark.parametrize(("network", "setting"), list(product(NETWORKS, SETTINGS)))
-def test_every_network_trains_in_every_setting(workflow, tmp_path, network, setting):
+COMBINATIONS = list(product(NETWORKS, SETTINGS))
+COMBINATIONS += [(network, "setting_idt.yaml", method) for network, method in product(NETWORKS, METHODS)]
+
+
+@pytest.mark.parametrize("files", COMBINATIONS, ids="+".join)
+def test_every_network_trains_in_every_setting_and_by_every_method(workflow, tmp_path, files):
     places = {"output_dir": str(tmp_path), "model_file": str(tmp_path / "model.pt")}
     knobs = {"patch_size": [18, 18, 18], "batch_size": 2, "max_epochs": 1, "val_interval": 9}  # 3 cases: 2 iterations
-    run = workflow("train.yaml", network, setting, **places, **knobs)
+    run = workflow("train.yaml", *files, **places, **knobs)
     trainer = run.parser.get_parsed_content("train::trainer")
     before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
     run.run()
@@ -182,7 +187,7 @@ def test_every_network_trains_in_every_setting(workflow, tmp_path, network, sett
     weights = [name for name, value in after.items() if value.ndim > 1]
     still = [name for name in weights if torch.equal(after[name], before[name])]
     # dropping may hide a modality from both iterations
-    assert len(still) <= (0.25 * len(weights) if "drop" in setting else 0), f"these weights did not move: {still}"
+    assert len(still) <= (0.25 * len(weights) if "drop" in files[1] else 0), f"these weights did not move: {still}"
 
 
 # --- inference.yaml repeats what train.yaml says: MONAI Label reads that file alone -----------------

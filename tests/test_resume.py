@@ -76,6 +76,19 @@ def test_with_a_setting_that_draws_modalities(train, tmp_path):
     assert_same_run(tmp_path / "part", begun | resumed, whole)
 
 
+def test_with_a_method_that_rebalances_modalities(train, tmp_path):
+    files = ("train.yaml", "method_passion.yaml")
+    settings = {**QUICK, "max_epochs": 3}
+    whole = tmp_path / "whole", train(tmp_path / "whole", *files, **settings)
+    begun = train(tmp_path / "part", *files, kill=Events.ITERATION_COMPLETED(once=8), **settings)
+    resumed = train(tmp_path / "part", *files, resume=True, **settings)
+    assert (list(begun), list(resumed)) == ([1, 2], [3])
+    assert_same_run(tmp_path / "part", begun | resumed, whole)
+    coefficient = checkpoints(tmp_path / "part")["checkpoint_epoch=3.pt"]["loss"]["_extra_state"]["coefficient"]
+    assert coefficient.isfinite().all() and coefficient.std() > 1e-3
+    assert resumed[3]["coefficient/flair"] == pytest.approx(float(coefficient[0]))
+
+
 def test_another_seed_gives_other_numbers(train, trained, tmp_path):
     _, expected = trained
     epochs = train(tmp_path, seed=1, kill=Events.EPOCH_COMPLETED(once=1))

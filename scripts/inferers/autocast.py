@@ -33,12 +33,14 @@ class AutocastInferer(SimpleInferer):
 
     Args:
         precision: ``"float32"`` or ``"bfloat16"``.
+        students: ask the network in training mode for what it says from each modality alone.
     """
 
-    def __init__(self, precision: str = "float32") -> None:
+    def __init__(self, precision: str = "float32", students: bool = False) -> None:
         super().__init__()
-        self.precision = precision
+        self.precision, self.students = precision, students
 
     def __call__(self, inputs: Tensor, network: nn.Module, *args, **kwargs):
+        asked = {"students": True} if self.students else {}
         with reduced_precision(inputs.device, self.precision):
-            return network(inputs, *args, **kwargs)
+            return network(inputs, *args, **asked, **kwargs)

@@ -8,61 +8,132 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.convolution import upsample
-from ..networks.outputs import MultiModalOutput
+from ..networks.outputs import MultiModalOutput, StudentOutput
+from .pixel_distillation import PixelDistillation
+from .preference import lagging
+from .prototype_distillation import PrototypeDistillation
 from .segmentation import SegmentationLoss
 
 
 class IncompleteMultiModalLoss(nn.Module):
-    """Sum of the task losses of the fused prediction, of the intermediate heads and of the uni-modal heads.
+    """Sum of the task losses of the fused prediction, the intermediate heads and the uni-modal heads, and distillation.
 
-    Per sample, with L = weighted cross-entropy + soft Dice::
+    Per sample, with L = weighted cross-entropy + soft Dice, m the acquired modalities, s_m what the network says from m
+    alone (students) and z what it says from all that is shown (teacher)::
 
         total = fused * L(fused)
-              + deep_supervision * sum_l 2^-l L(up(auxiliary_l))       l = 1 for the finest head
-              + unimodal * sum_m encoded_m L(unimodal_m)
+              + deep_supervision * sum_l 2^-l L(up(auxiliary_l))                    l = 1 for the finest head
+              + unimodal * sum_m gate_m coefficient_m weight_m L(unimodal_m)
+              + pixel_distillation * sum_m coefficient_m weight_m [ KL(s_m, z) + sum_l 2^-l KL(up(s_ml), up(z_l)) ]
+              + semantic_distillation * sum_m gate_m weight_m prototype(s_m, z)
 
-    and the mean over the samples. Auxiliary probabilities, not logits, are upsampled. The values of the last call are
-    kept, detached, in ``terms`` (a scalar or a row of M for each name), for logging; a network that has no intermediate
-    or no uni-modal heads leaves no entry of theirs.
+    and the mean over the samples. Auxiliary probabilities, not logits, are upsampled. ``coefficient`` and ``weight``,
+    rows of M, are ones until ``RelativePreferenceHandler`` sets them; ``gate`` is one without ``task_wise``, else
+    whether the modality is further from the teacher than the average of its sample. While ``warming_up`` only the
+    uni-modal heads count, ungated.
+
+    The values of the last call are kept, detached, in ``terms`` (a scalar or a row of M for each name), for logging;
+    what a network does not give leaves no entry. ``distance`` ``(B, M)`` is that between students and teacher, NaN for
+    absent modalities; ``None`` without students.
 
     Args:
         fused: weight of the fused prediction, dimensionless.
         deep_supervision: weight of the intermediate heads; 0 leaves them out.
         unimodal: weight of the uni-modal heads; 0 leaves them out.
+        pixel_distillation: weight of the pixel-wise self-distillation; 0 leaves it out.
+        semantic_distillation: weight of the prototypes' self-distillation; 0 leaves it out.
+        temperature: of the pixel-wise self-distillation.
+        task_wise: gate the uni-modal heads and the prototypes by the relative preference of the sample.
 
     Shape:
         - output: ``MultiModalOutput`` of a network in training mode
         - label: ``(B, 1, *S)`` integers
         - returns a scalar
 
+    Raises:
+        ValueError: if a weight or ``task_wise`` needs students that the network was not asked for.
+
     Reference:
-        Shi et al., PASSION, ACM MM 2024, objective without its distillation. Differs from the release: the mean over
-        samples in place of the sum, so that the batch size does not scale the gradient (equal at batch size 1).
+        Shi et al., PASSION, ACM MM 2024. Differs from the release: the mean over samples in place of the sum, so that
+        the batch size does not scale the gradient; every sample has its own gate (both equal at batch size 1).
     """
 
-    def __init__(self, fused: float = 1.0, deep_supervision: float = 1.0, unimodal: float = 1.0) -> None:
+    def __init__(
+        self,
+        fused: float = 1.0,
+        deep_supervision: float = 1.0,
+        unimodal: float = 1.0,
+        pixel_distillation: float = 0.0,
+        semantic_distillation: float = 0.0,
+        temperature: float = 4.0,
+        task_wise: bool = False,
+    ) -> None:
         super().__init__()
-        self.weights = {"fused": fused, "deep_supervision": deep_supervision, "unimodal": unimodal}
+        self.weights = {
+            "fused": fused,
+            "deep_supervision": deep_supervision,
+            "unimodal": unimodal,
+            "pixel_distillation": pixel_distillation,
+            "semantic_distillation": semantic_distillation,
+        }
+        self.task_wise = task_wise
         self.segmentation = SegmentationLoss()
+        self.pixel = PixelDistillation(temperature)
+        self.coefficient: Tensor | None = None
+        self.modality_weight: Tensor | None = None
+        self.warming_up = False
         self.terms: dict[str, Tensor] = {}
+        self.distance: Tensor | None = None
+
+    def get_extra_state(self) -> dict[str, Tensor | None]:
+        """Return what the epochs so far have led to, for the ``state_dict``."""
+        return {"coefficient": self.coefficient}
+
+    def set_extra_state(self, state: dict[str, Tensor | None]) -> None:
+        """Restore what an earlier run had come to."""
+        self.coefficient = state["coefficient"]
 
     def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor:
-        self.terms = {}
         per_sample = {"fused": self._task(output.fused.float().softmax(dim=1), label)}  # each (B,)
         per_modality: dict[str, Tensor] = {}  # each (B, M)
         if output.auxiliary:
             per_sample["deep_supervision"] = self._deep_supervision(output.auxiliary, label)
         if output.unimodal is not None:
             per_modality["unimodal"] = self._unimodal(output.unimodal, output.encoded, label)
-        # availability and weights meet the terms here, once
+        per_modality.update(self._distillation(output, label))
+        return self._total(per_sample, per_modality, output.encoded)
+
+    def _total(self, per_sample: dict[str, Tensor], per_modality: dict[str, Tensor], encoded: Tensor) -> Tensor:
+        """Apply availability, gates and weights, once; note every term."""
+        self.terms = {name: values.detach().mean() for name, values in per_sample.items()}
+        importance = self._importance(encoded)
         for name, values in per_modality.items():
-            values = torch.where(output.encoded, values, 0)
-            per_sample[name] = values.sum(dim=1)
-            self.terms[f"{name}_per_modality"] = _seen_mean(values.detach(), output.encoded)
-        self.terms.update({name: values.detach().mean() for name, values in per_sample.items()})
-        total = torch.stack([self.weights[name] * values.mean() for name, values in per_sample.items()]).sum()
+            values = torch.where(encoded, values, 0)
+            per_sample[name] = (importance.get(name, 1.0) * values).sum(dim=1)
+            self.terms[name] = values.detach().sum(dim=1).mean()
+            self.terms[f"{name}_per_modality"] = _seen_mean(values.detach(), encoded)
+        if self.distance is not None:
+            self.terms["distance_per_modality"] = _seen_mean(self.distance, encoded)
+        if self.warming_up:
+            per_sample = {name: values for name, values in per_sample.items() if name == "unimodal"}
+        weighted = [self.weights[name] * values.mean() for name, values in per_sample.items()]
+        total = torch.stack(weighted).sum()
         self.terms["total"] = total.detach()
         return total
+
+    def _importance(self, encoded: Tensor) -> dict[str, Tensor]:
+        """Weigh the terms of each modality, ``(B, M)``; a term without an entry weighs one."""
+        ones = torch.ones(encoded.shape, device=encoded.device)
+        weight = ones if self.modality_weight is None else ones * self.modality_weight.to(ones)
+        coefficient = ones if self.coefficient is None else self.coefficient.to(ones)
+        gate = ones
+        if self.task_wise and not self.warming_up and self.distance is not None:
+            gate = lagging(self.distance, encoded).to(ones)
+        return {
+            "unimodal": gate * coefficient * weight,
+            "pixel_distillation": coefficient * weight,
+            "semantic_distillation": gate * weight,
+        }
 
     def _task(self, probabilities: Tensor, label: Tensor) -> Tensor:
         """Task loss of one prediction ``(B, C, *S)`` for each sample: ``(B,)``."""
@@ -88,6 +159,51 @@ class IncompleteMultiModalLoss(nn.Module):
             probabilities = probabilities.index_select(1, index)
         terms = self.segmentation(probabilities, label)
         return values.index_copy(1, index, terms.cross_entropy + terms.dice)
+
+    def _distillation(self, output: MultiModalOutput, label: Tensor) -> dict[str, Tensor]:
+        """Compare the students of each sample with its teacher: ``(B, M)`` each; sets ``distance``."""
+        self.distance = None
+        names = [name for name in ("pixel_distillation", "semantic_distillation") if self.weights[name] != 0]
+        if output.students is None:
+            if names or self.task_wise:
+                raise ValueError(
+                    f"the objective has {names or '`task_wise`'}, but the network gave no students; expected "
+                    "`train::inferer::students` to be true."
+                )
+            return {}
+        taught = output.students.taught
+        columns = [self._of_sample(b, output, label) for b in range(len(taught)) if taught[b].any()]
+        values = torch.zeros([3, taught.numel()], device=label.device)
+        if columns:
+            rows = taught.flatten().nonzero().squeeze(1)
+            values = values.index_copy(1, rows, torch.cat(columns, dim=1))
+        pixel, semantic, distance = values.unflatten(1, taught.shape)
+        self.distance = torch.where(output.encoded, distance.detach(), torch.nan)
+        found = {"pixel_distillation": pixel, "semantic_distillation": semantic}
+        return {name: found[name] for name in names}
+
+    def _of_sample(self, b: int, output: MultiModalOutput, label: Tensor) -> Tensor:
+        """Pixel-wise and semantic term and distance of the n students of one sample: ``(3, n)``."""
+        students = output.students
+        before = int(students.taught[:b].sum())
+        mine = slice(before, before + int(students.taught[b].sum()))
+        one = slice(b, b + 1)
+        pixel = torch.zeros([1, mine.stop - mine.start], device=label.device)
+        if self.weights["pixel_distillation"] != 0:
+            pixel = self._pixel(students, mine, output, one, list(label.shape[2:]))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.weights["semantic_distillation"] != 0):
+            features = students.features[mine].unsqueeze(0)  # (1, n, F, *S)
+            prototype = PrototypeDistillation(num_classes=output.fused.shape[1])
+            semantic = prototype(features, output.fused_features[one], label[one])
+        return torch.cat([pixel, semantic.loss, semantic.distance])
+
+    def _pixel(
+        self, students: StudentOutput, mine: slice, output: MultiModalOutput, one: slice, size: list[int]
+    ) -> Tensor:
+        total = self.pixel(students.logits[mine].unsqueeze(0), output.fused[one])  # (1, n)
+        for level, (logits, teacher) in enumerate(zip(students.auxiliary, output.auxiliary, strict=True), start=1):
+            total = total + 0.5**level * self.pixel(logits[mine].unsqueeze(0), teacher[one], size)
+        return total
 
 
 def _seen_mean(values: Tensor, seen: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .blocks import channels_last, stack_modalities
 from .convolution import concatenate
-from .outputs import MultiModalOutput
+from .outputs import MultiModalOutput, StudentOutput
 
 
 def acquired_modalities(x: Tensor) -> Tensor:
@@ -79,6 +79,7 @@ class IncompleteMultiModalNetwork(nn.Module):
     Shape:
         - x: ``(B, M, *S)``
         - available: ``(B, M)`` bool; narrows what is fused. A modality counts only if it is also acquired
+        - students: in training mode, fuse each acquired modality alone as well
         - output: ``(B, C, *S)`` logits in evaluation mode, ``MultiModalOutput`` in training mode
 
     Attributes:
@@ -86,9 +87,9 @@ class IncompleteMultiModalNetwork(nn.Module):
             them again there, part by part: far less memory for about a third more time. ``False`` at first.
 
     Note:
-        Parameters that no sample of a batch uses get no gradient (``None``, not zero), so AdamW neither moves nor decays
-        them in that step, and its moments stand still. In the published implementations they get zeros, which let
-        momentum and weight decay move the encoder of an absent modality.
+        Parameters that no sample of a batch uses get no gradient (``None``, not zero), so AdamW neither moves nor
+        decays them in that step, and its moments stand still. In the published implementations they get zeros, which
+        let momentum and weight decay move the encoder of an absent modality.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class IncompleteMultiModalNetwork(nn.Module):
         shrinkage = math.prod(self.level_strides)
         self.smallest_size = shrinkage + 1 if shrinkage > 1 else 1  # two voxels at the deepest level
 
-    def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, available: Tensor | None = None, students: bool = False) -> Tensor:
         if x.shape[1] != self.num_modalities:
             raise ValueError(
                 f"the input has {x.shape[1]} channels; expected {self.num_modalities}, one for each modality "
@@ -111,8 +112,8 @@ class IncompleteMultiModalNetwork(nn.Module):
             )
         if min(x.shape[2:]) < self.smallest_size:
             raise ValueError(
-                f"the image has {x.shape[2:]} voxels; this network needs at least {self.smallest_size} along each axis, "
-                "two at its deepest level. See `patch_size`."
+                f"the image has {x.shape[2:]} voxels; this network needs at least {self.smallest_size} along each "
+                "axis, two at its deepest level. See `patch_size`."
             )
         acquired = acquired_modalities(x)
         shown = acquired
@@ -120,17 +121,21 @@ class IncompleteMultiModalNetwork(nn.Module):
             shown = acquired & available.to(acquired.device)
         if not torch.jit.is_scripting():
             if self.training:
-                return self.forward_training(x, acquired, shown)
+                return self.forward_training(x, acquired, shown, students)
         return self.fuse(self.align(self.encode(x, shown), shown), shown)
 
     @torch.jit.unused
-    def forward_training(self, x: Tensor, acquired: Tensor, available: Tensor) -> MultiModalOutput:
+    def forward_training(self, x: Tensor, acquired: Tensor, available: Tensor, students: bool) -> MultiModalOutput:
         """Return all that losses may need; uni-modal heads run for every acquired modality, shown or not."""
         features = self.encode(x, acquired)
         packed = pack(self.align(features, available), available)
-        fused, auxiliary, fused_features = self._run(self.decode, *packed)
+        fused, auxiliary, last = self._run(self.decode, *packed)
         unimodal = self.unimodal_probabilities(features, acquired)
-        return MultiModalOutput(fused, auxiliary, unimodal, fused_features, acquired, available)
+        taught = None
+        if students:
+            alone = available & (available.sum(dim=1, keepdim=True) == 1)  # what `fused` saw already
+            taught = self.fuse_alone(features, acquired & ~alone)
+        return MultiModalOutput(fused, auxiliary, unimodal, last, acquired, available, taught)
 
     def encode(self, x: Tensor, available: Tensor) -> list[Tensor]:
         """Encode every available modality on its own.
@@ -214,29 +219,34 @@ class IncompleteMultiModalNetwork(nn.Module):
         return function(*inputs)
 
     @torch.jit.unused
-    def fuse_alone(self, features: list[Tensor], available: Tensor) -> tuple[Tensor, Tensor]:
-        """Fuse each available modality alone, all of them in one batch: what the network says from it by itself.
+    def fuse_alone(self, features: list[Tensor], taught: Tensor) -> StudentOutput:
+        """Fuse modalities alone: what the network says from each by itself, without the cost of the others.
 
-        Equal to ``fuse`` under every row of the identity matrix, without the cost of absent modalities.
+        Equal to ``fuse`` under rows of the identity matrix. One batch on a GPU, one by one on the CPU.
 
         Args:
             features: one ``(B, M, F_l, *S_l)`` for each level, finest first.
-            available: ``(B, M)`` bool.
-
-        Returns:
-            logits ``(B, M, C, *S)`` and last decoder features ``(B, M, F, *S)``, exact zeros where not available.
-
-        Raises:
-            ValueError: if nothing is available.
+            taught: ``(B, M)`` bool, encoded modalities.
         """
-        rows = available.flatten().nonzero().squeeze(1)  # (n,) of B * M
+        rows = taught.flatten().nonzero().squeeze(1)  # (n,) of B * M
         if rows.numel() == 0:
-            raise ValueError("no modality is available in any sample of the batch; expected at least one.")
-        alone = [level.unsqueeze(1) for level in _one_by_one(features, rows)]  # (n, 1, F_l, *S_l)
+            nothing = features[0].new_zeros([0, self.num_classes, *features[0].shape[3:]])
+            return StudentOutput(taught, nothing, [], nothing)
         index = (rows % self.num_modalities).unsqueeze(1)
-        logits, _, last = self.decode(alone, index, torch.ones_like(index, dtype=torch.bool))
-        placed = [_place_rows(each, rows, available.numel()).unflatten(0, available.shape) for each in (logits, last)]
-        return placed[0], placed[1]
+        if self.checkpointing or features[0].device.type == "cpu":
+            folded = [level.flatten(0, 1).split(1) for level in features]
+            each = [
+                self._run(self._decode_alone, [level[row] for level in folded], index[i : i + 1])
+                for i, row in enumerate(rows.tolist())
+            ]
+            logits, auxiliary, last = zip(*each, strict=True)
+            joined = [concatenate(list(level)) for level in zip(*auxiliary, strict=True)]
+            return StudentOutput(taught, concatenate(list(logits)), joined, concatenate(list(last)))
+        return StudentOutput(taught, *self._decode_alone(_one_by_one(features, rows), index))
+
+    def _decode_alone(self, levels: list[Tensor], index: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        alone = [channels_last(level).unsqueeze(1) for level in levels]  # (n, 1, F_l, *S_l)
+        return self.decode(alone, index, torch.ones_like(index, dtype=torch.bool))
 
 
 def _one_by_one(features: list[Tensor], rows: Tensor) -> list[Tensor]:

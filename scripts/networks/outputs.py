@@ -9,6 +9,22 @@ from typing import NamedTuple
 from torch import Tensor
 
 
+class StudentOutput(NamedTuple):
+    """What the fused decoder says from single modalities: one row for each of the n pairs of ``taught``, in its order.
+
+    Shape:
+        - taught: ``(B, M)`` bool, the modalities that were fused alone
+        - logits: ``(n, C, *S)``
+        - auxiliary: logits ``(n, C, *S_l)`` of the intermediate heads, finest first; empty if n is 0
+        - features: ``(n, F, *S)`` last decoder features
+    """
+
+    taught: Tensor
+    logits: Tensor
+    auxiliary: list[Tensor]
+    features: Tensor
+
+
 class MultiModalOutput(NamedTuple):
     """Everything that an objective may ask of one training pass.
 
@@ -20,6 +36,8 @@ class MultiModalOutput(NamedTuple):
         - fused_features: ``(B, F, *S)`` last decoder features, right before the fused logits
         - encoded: ``(B, M)`` bool, modalities whose encoder ran, that is those acquired
         - available: ``(B, M)`` bool, modalities that were fused; never more than ``encoded``
+        - students: ``StudentOutput`` of each encoded modality alone, except where that is what ``fused`` saw anyway;
+          ``None`` if not asked for
     """
 
     fused: Tensor
@@ -28,3 +46,4 @@ class MultiModalOutput(NamedTuple):
     fused_features: Tensor
     encoded: Tensor
     available: Tensor
+    students: StudentOutput | None = None

@@ -34,7 +34,8 @@ def draw(encoded=ENCODED, num_classes=3, seed=0):
 
 def rows(output, label, keep):
     """Some samples of an output."""
-    output = MultiModalOutput(*[[x[keep] for x in each] if isinstance(each, list) else each[keep] for each in output])
+    kept = [[x[keep] for x in each] if isinstance(each, list) else each[keep] for each in output[:-1]]
+    output = MultiModalOutput(*kept)
     return output, label[keep]
 
 

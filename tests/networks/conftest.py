@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from scripts.losses.preference import lagging
 from scripts.losses.segmentation import SegmentationLoss
 from scripts.losses.total import IncompleteMultiModalLoss
 from scripts.networks.reference_checkpoint import convert_state_dict
@@ -77,14 +78,14 @@ def check_inference(golden, reference_case, hide):
 
 @pytest.fixture
 def check_training(golden, reference_case, hide):
-    """Compare a training pass and its objective with the reference numbers."""
+    """Compare a training pass and its objective with the reference numbers; ``deviating`` modalities only in part."""
 
     @torch.no_grad()
-    def _check(name, network, acquired, shown, entries):
+    def _check(name, network, acquired, shown, entries, deviating=()):
         expected = golden(f"{name}_train")
         image, label = reference_case
         available = torch.tensor([[flag == "1" for flag in shown]])
-        output = network.train()(hide(image, acquired), available)
+        output = network.train()(hide(image, acquired), available, students=True)
         objective = IncompleteMultiModalLoss()
         found = plain_terms(output, objective, label)
         probabilities = output.fused.softmax(dim=1)[0].flatten(1)[:, expected["voxel_indices"]]
@@ -94,14 +95,33 @@ def check_training(golden, reference_case, hide):
                 if "plain" in entry or term not in ("obj_sep", "obj_loss"):  # which PASSION weighs anew
                     numbers = expected[f"{entry}/{term}"].flatten()
                     np.testing.assert_allclose(value.flatten(), numbers, rtol=1e-5, err_msg=f"{entry}/{term}")
+            if "passion" in entry:
+                check_passion(output, label, expected, entry, deviating)
         assert objective.terms["unimodal_per_modality"].isnan().tolist() == [flag == "0" for flag in acquired]
 
     return _check
 
 
+def check_passion(output, label, expected, entry, deviating):
+    """Compare distillation, distance, gates and objective; not of modalities whose student deviates on purpose."""
+    objective = IncompleteMultiModalLoss(pixel_distillation=0.5, semantic_distillation=0.1, task_wise=True)
+    objective.coefficient = torch.from_numpy(expected["beta"])
+    objective.modality_weight = torch.from_numpy(expected["modal_weight"]) if "idt" in entry else None
+    total, terms = objective(output, label), objective.terms
+    kept = [m for m in range(4) if m not in deviating]
+    names = {"kl_loss": "pixel_distillation", "proto_loss": "semantic_distillation", "dist": "distance"}
+    for key, term in names.items():
+        found, numbers = terms[f"{term}_per_modality"].nan_to_num(nan=0.0), expected[f"{entry}/{key}"].flatten()
+        np.testing.assert_allclose(found[kept], numbers[kept], rtol=1e-4, atol=1e-7, err_msg=f"{entry}/{key}")
+    if not any(output.encoded[0, m] for m in deviating):
+        gate = lagging(objective.distance, output.encoded)[0]
+        assert gate.tolist() == expected[f"{entry}/obj_rp_mask"].astype(bool).tolist()
+        np.testing.assert_allclose(total, expected[f"{entry}/obj_loss"], rtol=1e-5)
+
+
 def plain_terms(output, objective, label):
     """The objective and its terms under the names of the reference numbers."""
-    total, terms = objective(output, label), objective.terms
+    total, terms = objective(output._replace(students=None), label), objective.terms
     fused = SegmentationLoss()(output.fused.softmax(dim=1)[:, None], label)
     return {
         "prm_loss": terms["deep_supervision"],

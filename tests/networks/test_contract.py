@@ -13,6 +13,7 @@ from monai.bundle import ConfigParser
 from torch.testing import assert_close
 
 from scripts.losses.total import IncompleteMultiModalLoss
+from scripts.networks.base import pack
 from scripts.networks.outputs import MultiModalOutput
 from scripts.networks.transformer import PositionalTables
 
@@ -148,14 +149,33 @@ def test_one_encoding_is_fused_for_any_subset_and_alone_as_under_each_row_of_the
     image, shown = image[:2], shown[1:]  # two different subsets, neither of them complete
     features = network.encode(image, torch.ones_like(shown))
     assert_close(network.fuse(features, shown), network(image, shown), **CLOSE)
-    logits, last = network.fuse_alone(features, shown)
-    assert list(logits.shape) == [*shown.shape, NUM_CLASSES, *image.shape[2:]]
-    assert last.shape[:2] == shown.shape and last.shape[3:] == logits.shape[3:]
+    students = network.fuse_alone(features, shown)
+    sample, modality = shown.nonzero().t()
+    assert students.logits.shape == (len(sample), NUM_CLASSES, *image.shape[2:])
+    assert students.features.shape[::2] == students.logits.shape[::2]
     for m, row in enumerate(torch.eye(network.num_modalities, dtype=torch.bool)):
-        expected = network.fuse(features, row.expand(2, -1))
-        assert expected.isfinite().all()
-        assert_close(logits[shown[:, m], m], expected[shown[:, m]], **CLOSE)
-    assert torch.equal(logits.flatten(2).any(dim=2), shown) and torch.equal(last.flatten(2).any(dim=2), shown)
+        packed = pack(features, row.expand(2, -1))
+        expected, auxiliary, _ = network.decode(*packed)
+        assert expected.isfinite().all() and len(auxiliary) == len(students.auxiliary)
+        rows, samples = modality == m, sample[modality == m]
+        assert_close(students.logits[rows], expected[samples], **CLOSE)
+        for found, level in zip(students.auxiliary, auxiliary, strict=True):
+            assert_close(found[rows], level[samples], **CLOSE)
+
+
+def test_students_are_the_modalities_that_the_fusion_did_not_see_alone(network, image, shown):
+    drawn = torch.zeros_like(shown)
+    drawn[:, -1] = True
+    drawn[0] = True
+    output = network.train()(image, drawn, students=True)
+    taught = torch.ones_like(shown)
+    taught[1:, -1] = False  # its student would be the teacher
+    assert torch.equal(output.students.taught, taught)
+    assert network(image, drawn).students is None
+    only = torch.full_like(image, float("nan"))
+    only[:, 0] = image[:, 0]
+    nothing = network(only, students=True).students
+    assert not nothing.taught.any() and len(nothing.logits) == len(nothing.features) == 0
 
 
 @pytest.mark.parametrize("name", NAMES)

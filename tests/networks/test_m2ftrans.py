@@ -163,7 +163,10 @@ def test_each_modality_alone_equals_its_row_of_the_identity_with_gradients(build
         rows = torch.eye(4, dtype=torch.bool)
         return torch.stack([network.fuse(features, row.expand(2, -1)) for row in rows], dim=1)
 
-    together, alone = learnt(lambda features: network.fuse_alone(features, everything)[0]), learnt(one_by_one)
+    together, alone = (
+        learnt(lambda features: network.fuse_alone(features, everything).logits.unflatten(0, everything.shape)),
+        learnt(one_by_one),
+    )
     assert_close(*(logits for logits, _ in (together, alone)))
     assert set(together[1]) == set(alone[1])
     for name, gradient in together[1].items():

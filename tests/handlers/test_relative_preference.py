@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from torch.testing import assert_close
+
+from scripts.handlers.relative_preference import RelativePreferenceHandler, weights_of_cases
+
+NAN = float("nan")
+NAMES = ["flair", "t1ce", "t2"]
+CASES = [{"images": {"flair": "a", "t2": "b"}}, {"images": {"flair": "c"}}]
+
+
+def run(distances, epochs=1, start=0, **options):
+    """Run epochs over batches of distances; give the engine and the objective's stand-in."""
+    loss = SimpleNamespace(distance=None, coefficient=None, modality_weight=None, warming_up=None)
+    handler = RelativePreferenceHandler(loss, NAMES, CASES, start_epoch=start, **options)
+
+    def step(engine, batch):
+        loss.distance = None if batch is None else torch.tensor(batch)
+
+    engine = Engine(step)
+    engine.state.warming_up = []
+    handler.attach(engine)
+    engine.add_event_handler(Events.EPOCH_STARTED, lambda: engine.state.warming_up.append(loss.warming_up))
+    engine.add_event_handler(Events.EPOCH_STARTED, lambda: engine.state.metrics.clear())
+    engine.run(distances, max_epochs=epochs)
+    return engine, loss
+
+
+def test_distances_are_averaged_over_the_samples_that_show_a_modality_by_hand():
+    engine, loss = run([[[0.2, NAN, 0.4], [0.4, NAN, NAN]], [[NAN, NAN, 0.8]]], gradient_wise=True)
+    # flair: (0.2 + 0.4) / 2, t2: (0.4 + 0.8) / 2, their mean 0.45
+    rows = engine.state.preference
+    assert_close(rows["distance"], torch.tensor([0.3, NAN, 0.6]), equal_nan=True)
+    assert_close(rows["preference"], torch.tensor([1 / 3, 0, -1 / 3]))
+    moved = torch.tensor([1 - 0.015 / 3, 1, 1 + 0.015 / 3])
+    assert_close(loss.coefficient, moved * 3**0.5 / moved.norm())
+    metrics = engine.state.metrics
+    assert metrics["distance/flair"] == pytest.approx(0.3) and "distance/t1ce" not in metrics
+    assert metrics["preference/t2"] == pytest.approx(-1 / 3)
+    assert metrics["coefficient/t2"] == pytest.approx(float(loss.coefficient[2]))
+
+
+def test_an_epoch_of_the_reference_gives_its_distances(golden):
+    reference = golden("preference")
+    mask = torch.from_numpy(reference["iter_B1/mask"])
+    distance = torch.where(mask, torch.from_numpy(reference["iter_B1/dist_unmasked"]), NAN)  # (40, 1, 4)
+    loss = SimpleNamespace(distance=None, coefficient=None, modality_weight=None)
+    handler = RelativePreferenceHandler(loss, ["flair", "t1ce", "t1", "t2"], [])
+    engine = Engine(lambda engine, batch: setattr(loss, "distance", batch))
+    handler.attach(engine)
+    engine.run(list(distance), max_epochs=1)
+    np.testing.assert_allclose(engine.state.preference["distance"], reference["epoch/dist_idt"], rtol=1e-5)
+
+
+def test_without_gradient_wise_the_coefficients_stay_ones_and_are_still_reported():
+    engine, loss = run([[[0.2, 0.3, 0.4]]])
+    assert loss.coefficient.tolist() == [1, 1, 1]
+    assert engine.state.metrics["distance/t1ce"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("distances", [[[[0.0, 0, 0]]], [[[NAN, NAN, NAN]]], [None], [[[0.3, NAN, NAN]]]])
+def test_what_gives_no_preference_leaves_the_coefficients_finite_and_equal(distances):
+    _, loss = run(distances, gradient_wise=True)
+    assert_close(loss.coefficient, torch.ones(3))
+
+
+def test_warming_up_ends_with_its_epochs_and_the_coefficients_rest_until_then():
+    engine, loss = run([[[0.1, 0.2, 0.3]]], epochs=2, start=2, gradient_wise=True)
+    assert engine.state.warming_up == [True, True]
+    assert loss.coefficient.tolist() == [1, 1, 1]
+    engine, loss = run([[[0.1, 0.2, 0.3]]], epochs=3, start=2, gradient_wise=True)
+    assert engine.state.warming_up == [True, True, False]
+    assert loss.coefficient.isfinite().all() and loss.coefficient[0] < 1 < loss.coefficient[2]
+
+
+def test_modalities_weigh_the_more_the_rarer_they_are():
+    _, loss = run([None], frequency_weights=True)
+    assert loss.modality_weight.tolist() == [2 / 2, 0, 2 / 1]  # of two cases; no case has t1ce
+    assert run([None])[1].modality_weight is None
+
+
+def test_stacked_images_count_by_their_channels():
+    cases = [{"image": "x", "channels": ["t2", None, "flair"]}]
+    assert weights_of_cases(cases, NAMES).tolist() == [1, 0, 1]

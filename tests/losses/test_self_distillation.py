@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""The objective with students."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from scripts.losses.pixel_distillation import PixelDistillation
+from scripts.losses.prototype_distillation import PrototypeDistillation
+from scripts.losses.total import IncompleteMultiModalLoss
+from scripts.networks.rfnet import RFNet
+
+WEIGHTS = {"pixel_distillation": 0.5, "semantic_distillation": 0.1}
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return RFNet(num_modalities=3, num_classes=3, width=4).train()
+
+
+@pytest.fixture
+def batch(hide):
+    """Two samples, the first without its second modality, the second with its third one only; and their labels."""
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randn(2, 3, 12, 12, 12, generator=generator)
+    image = torch.cat([hide(image[:1], "101"), hide(image[1:], "001")])
+    return image, torch.randint(3, (2, 1, 12, 12, 12), generator=generator)
+
+
+def test_terms_are_those_of_each_student_and_nothing_for_a_single_modality(network, batch):
+    image, label = batch
+    output = network(image, students=True)
+    objective = IncompleteMultiModalLoss(**WEIGHTS)
+    objective(output, label)
+    assert output.students.taught.tolist() == [[True, False, True], [False, False, False]]
+    pixel, size = PixelDistillation(), [12, 12, 12]
+    students = output.students
+    for row, m in enumerate((0, 2)):
+        expected = pixel(students.logits[row][None, None], output.fused[:1])
+        for level, (logits, teacher) in enumerate(zip(students.auxiliary, output.auxiliary, strict=True), start=1):
+            expected = expected + 0.5**level * pixel(logits[row][None, None], teacher[:1], size)
+        prototype = PrototypeDistillation(3)(students.features[row][None, None], output.fused_features[:1], label[:1])
+        seen = 1 if m == 0 else 2  # the second sample has the third modality too, and costs nothing
+        assert_close(objective.terms["pixel_distillation_per_modality"][m], expected.detach()[0, 0] / seen)
+        assert_close(objective.terms["semantic_distillation_per_modality"][m], prototype.loss.detach()[0, 0] / seen)
+        assert_close(objective.distance[0, m], prototype.distance[0, 0])
+    assert objective.distance[1, 2] == 0 and objective.distance.isnan().tolist()[1] == [True, True, False]
+
+
+def test_total_is_the_sum_of_its_weighted_terms(network, batch):
+    image, label = batch
+    output = network(image, students=True)
+    objective = IncompleteMultiModalLoss(**WEIGHTS)
+    total = objective(output, label)
+    terms = objective.terms
+    plain = terms["fused"] + terms["deep_supervision"] + terms["unimodal"]
+    assert_close(total.detach(), plain + 0.5 * terms["pixel_distillation"] + 0.1 * terms["semantic_distillation"])
+    assert_close(IncompleteMultiModalLoss()(output._replace(students=None), label).detach(), plain)
+
+
+def test_gate_coefficient_and_weight_meet_each_term_once(network, batch):
+    image, label = batch
+    output = network(image[:1], students=True)
+    objective = IncompleteMultiModalLoss(**WEIGHTS, task_wise=True)
+    objective.coefficient, objective.modality_weight = torch.tensor([2.0, 1, 3]), torch.tensor([5.0, 1, 7])
+    total = objective(output, label[:1])
+    terms, far = objective.terms, objective.distance[0].nan_to_num().argmax()
+    gate = torch.zeros(3)
+    gate[far] = 1  # of two modalities the one that is further away
+    both = objective.coefficient * objective.modality_weight
+    values = {name: terms[f"{name}_per_modality"].nan_to_num() for name in (*WEIGHTS, "unimodal")}
+    expected = terms["fused"] + terms["deep_supervision"] + (gate * both * values["unimodal"]).sum()
+    expected = expected + 0.5 * (both * values["pixel_distillation"]).sum()
+    expected = expected + 0.1 * (gate * objective.modality_weight * values["semantic_distillation"]).sum()
+    assert_close(total.detach(), expected)
+
+
+def test_while_warming_up_only_the_unimodal_heads_count(network, batch):
+    image, label = batch
+    output = network(image, students=True)
+    objective = IncompleteMultiModalLoss(**WEIGHTS, task_wise=True)
+    objective.warming_up = True
+    total = objective(output, label)
+    assert_close(total.detach(), objective.terms["unimodal"])
+    total.backward()
+    assert network.segment.weight.grad is None
+    gradient = network.unimodal_decoder.segment.weight.grad
+    assert gradient.isfinite().all() and gradient.any()
+
+
+def test_students_teach_the_shared_decoder_and_leave_the_teacher_alone(network, batch):
+    image, label = batch
+    output = network(image[:1], students=True)
+    IncompleteMultiModalLoss(0, 0, 0, **WEIGHTS)(output, label[:1]).backward()
+    gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+    assert gradients["stages.0.merge.0.conv.weight"].any() and gradients["encoders.0.first.0.conv.weight"].any()
+    assert not any(name.startswith("encoders.1.") for name in gradients)
+
+
+def test_distance_alone_costs_no_gradient(network, batch):
+    image, label = batch
+    output = network(image[:1], students=True)
+    objective = IncompleteMultiModalLoss(0, 0, 0, task_wise=True)
+    total = objective(output, label[:1])
+    assert total == 0 and objective.distance.nansum() > 0
+    assert "pixel_distillation" not in objective.terms
+
+
+@pytest.mark.parametrize("options", [{"pixel_distillation": 0.5}, {"semantic_distillation": 0.1}, {"task_wise": True}])
+def test_an_objective_that_needs_students_says_so(network, batch, options):
+    image, label = batch
+    with pytest.raises(ValueError, match="the network gave no students; expected `train::inferer::students` to be"):
+        IncompleteMultiModalLoss(**options)(network(image), label)
+
+
+def test_coefficients_are_part_of_the_state():
+    objective, other = IncompleteMultiModalLoss(), IncompleteMultiModalLoss()
+    objective.coefficient = torch.tensor([0.5, 1.5])
+    other.load_state_dict(objective.state_dict())
+    assert torch.equal(other.coefficient, objective.coefficient)
