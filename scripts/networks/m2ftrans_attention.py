@@ -48,7 +48,8 @@ class VoxelMap(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.gelu(self.expand_norm(F.linear(x, self.expand.weight.flatten(1), self.expand.bias)))
-        x = F.gelu(self.mix_norm(self.mix(x.movedim(-1, 1)).movedim(1, -1)))
+        # contiguous: of 2^3 voxels in another layout, torch's bfloat16 gradient of a grouped kernel is wrong or NaN
+        x = F.gelu(self.mix_norm(self.mix(x.movedim(-1, 1).contiguous()).movedim(1, -1)))
         return self.project_norm(F.linear(x, self.project.weight.flatten(1), self.project.bias))
 
 

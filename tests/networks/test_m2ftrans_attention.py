@@ -176,3 +176,19 @@ def test_dropout_acts_on_what_the_attention_adds_in_training_only():
     shown = torch.ones(1, 3, dtype=torch.bool)
     assert_close(fusion(kernel, maps, index, shown), fed(fusion.kernel_feed[1], fed(fusion.kernel_feed[0], kernel)))
     assert_close(fusion.eval()(kernel, maps, index, shown), as_described(fusion, kernel, maps, shown))
+
+
+@pytest.mark.parametrize("side", [2, 3, 5])
+def test_gradients_in_half_precision_are_close_for_the_smallest_images_too(side):
+    torch.manual_seed(0)
+    voxel_map, x = VoxelMap(3, 32, 128), torch.randn(2, side, side, side, 32)
+    weigh = torch.randn_like(x)
+    gradients = []
+    for enabled in (False, True):
+        voxel_map.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            output = voxel_map(x)
+        (output.float() * weigh).sum().backward()
+        gradients.append(voxel_map.mix.weight.grad.clone())
+    assert gradients[1].isfinite().all()
+    assert (gradients[1] - gradients[0]).norm() < 0.05 * gradients[0].norm()
