@@ -199,17 +199,22 @@ class IncompleteMultiModalNetwork(nn.Module):
         if rows.numel() == 0:
             size = [*encoded.shape, self.num_classes, *features[0].shape[3:]]
             return torch.zeros(size, device=features[0].device)
-        if self.checkpointing or features[0].device.type == "cpu":  # one by one: nothing is copied together
+        if self._one_at_a_time(features):
             folded = [level.flatten(0, 1).split(1) for level in features]
             each = [self._run(self._unimodal, [level[row] for level in folded]) for row in rows.tolist()]
             probabilities = concatenate(each)
         else:
-            probabilities = self._unimodal(_one_by_one(features, rows))
+            probabilities = self._unimodal(_in_one_batch(features, rows))
         return _place_rows(probabilities, rows, encoded.numel()).unflatten(0, encoded.shape)
 
     def _unimodal(self, levels: list[Tensor]) -> Tensor:
         # float32 whatever the autocast: the losses take logarithms of these
         return self.decode_unimodal([channels_last(level) for level in levels]).float().softmax(dim=1)
+
+    @torch.jit.unused
+    def _one_at_a_time(self, features: list[Tensor]) -> bool:
+        """Tell whether modalities alone go through a decoder one by one, as is best for memory, and for the CPU."""
+        return self.checkpointing or features[0].device.type == "cpu"
 
     @torch.jit.unused
     def _run(self, function: Callable, *inputs: Any) -> Any:
@@ -233,7 +238,7 @@ class IncompleteMultiModalNetwork(nn.Module):
             nothing = features[0].new_zeros([0, self.num_classes, *features[0].shape[3:]])
             return StudentOutput(taught, nothing, [], nothing)
         index = (rows % self.num_modalities).unsqueeze(1)
-        if self.checkpointing or features[0].device.type == "cpu":
+        if self._one_at_a_time(features):
             folded = [level.flatten(0, 1).split(1) for level in features]
             each = [
                 self._run(self._decode_alone, [level[row] for level in folded], index[i : i + 1])
@@ -242,14 +247,14 @@ class IncompleteMultiModalNetwork(nn.Module):
             logits, auxiliary, last = zip(*each, strict=True)
             joined = [concatenate(list(level)) for level in zip(*auxiliary, strict=True)]
             return StudentOutput(taught, concatenate(list(logits)), joined, concatenate(list(last)))
-        return StudentOutput(taught, *self._decode_alone(_one_by_one(features, rows), index))
+        return StudentOutput(taught, *self._decode_alone(_in_one_batch(features, rows), index))
 
     def _decode_alone(self, levels: list[Tensor], index: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         alone = [channels_last(level).unsqueeze(1) for level in levels]  # (n, 1, F_l, *S_l)
         return self.decode(alone, index, torch.ones_like(index, dtype=torch.bool))
 
 
-def _one_by_one(features: list[Tensor], rows: Tensor) -> list[Tensor]:
+def _in_one_batch(features: list[Tensor], rows: Tensor) -> list[Tensor]:
     """Take modalities out of their stacks: ``(B, M, F_l, *S_l)`` to ``(n, F_l, *S_l)`` for n rows of the B * M."""
     folded = [channels_last(level.flatten(0, 1)) for level in features]
     if rows.numel() < folded[0].shape[0]:

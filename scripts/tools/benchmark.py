@@ -53,6 +53,7 @@ class Subject:
         parser.update({**options, "patch_size": [size] * parser["spatial_dims"]})
         self.network = parser.get_parsed_content("network")
         self.loss = parser.get_parsed_content("loss")
+        self.inferer = parser.get_parsed_content("train::inferer")  # knows the precision, and what a method asks for
         self.modalities = parser["modalities"]
         device = next(self.network.parameters()).device
         shape = [size] * parser["spatial_dims"]
@@ -71,9 +72,7 @@ class Subject:
         """Forward, objective and backward on one patch, without the optimizer."""
         self.network.train()
         self.network.zero_grad(set_to_none=True)
-        with reduced_precision(self.image.device, self.precision):
-            output = self.network(self.image)
-        self.loss(output, self.label).backward()
+        self.loss(self.inferer(self.image, self.network), self.label).backward()
 
     def subsets_at_once(self) -> None:
         """Segment the patch from every subset, encoding it once."""
@@ -142,7 +141,8 @@ def benchmark(
     """Measure and print a Markdown table; optionally write the figures as JSON.
 
     Args:
-        config: configuration files joined by commas, the training base first, then e.g. configs/network_<x>.yaml.
+        config: configuration files joined by commas, the training base first, then e.g. configs/network_<x>.yaml and
+            configs/method_<y>.yaml.
         size: voxels along each axis of the patch.
         repeats: of each measurement, behind those that warm up.
         precision: float32 or bfloat16.

@@ -180,6 +180,25 @@ def test_students_are_the_modalities_that_the_fusion_did_not_see_alone(network, 
 
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
+def test_single_modalities_in_one_batch_give_what_they_give_one_at_a_time(name, monkeypatch):
+    network = configured(name, 3, 3).train()  # the batch is what a GPU gets
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    image = torch.randn(2, 3, *SIZES[3], generator=torch.Generator().manual_seed(1))
+    image[1, 0] = float("nan")
+    one_at_a_time = network(image, students=True)
+    monkeypatch.setattr(type(network), "_one_at_a_time", lambda self, features: False)
+    together = network(image, students=True)
+    if together.unimodal is not None:
+        assert_close(together.unimodal, one_at_a_time.unimodal, **CLOSE)
+    assert len(together.students.logits) == 5
+    for found, expected in zip(together.students, one_at_a_time.students, strict=True):
+        assert_close(found, expected, **CLOSE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
 def test_scripted_network_agrees(name):
     network = configured(name, spatial_dims=3, num_modalities=4).eval()
     image, subsets = torch.randn(2, 4, *SIZES[3]), torch.tensor([[1, 0, 1, 1], [0, 1, 0, 0]]).bool()
