@@ -10,8 +10,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from ..networks.convolution import upsample
-
-MIN_PROBABILITY = 0.005  # below it, the logarithm is cut and nothing is learned from the voxel
+from .segmentation import MIN_PROBABILITY
 
 
 class PixelDistillation(nn.Module):

@@ -170,27 +170,12 @@ class ModalityConvNormAct(nn.Module):
         return normalize_activate(mixed.unflatten(2, features.shape[3:]))
 
 
-class ModalityNormActConv(nn.Module):
+class ModalityNormActConv(ModalityConvNormAct):
     """``NormActConv`` of kernel size 1 over concatenated modalities, computed for those given only.
 
-    Equal to filling the absent modalities with zeros, concatenating all, normalising and convolving.
-
-    Args:
-        spatial_dims: 2 or 3.
-        num_modalities: M, which the weight covers.
-        in_channels: channels F of one modality.
-        out_channels: channels of the output.
-
-    Shape:
-        - features: ``(B, A, F, *S)``, the modalities that ``index`` names
-        - index: ``(B, A)`` positions of these modalities among the M
-        - output: ``(B, out_channels, *S)``
+    Equal to filling the absent modalities with zeros, concatenating all, normalising and convolving. Arguments and
+    shapes are those of ``ModalityConvNormAct``.
     """
-
-    def __init__(self, spatial_dims: int, num_modalities: int, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.num_modalities = num_modalities
-        self.conv = Conv[Conv.CONV, spatial_dims](num_modalities * in_channels, out_channels, 1)
 
     def forward(self, features: Tensor, index: Tensor) -> Tensor:
         weight = modality_columns(self.conv.weight, self.num_modalities, index)  # (B, O, A * F)

@@ -24,7 +24,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
-from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -33,7 +32,7 @@ from .blocks import ConvNormAct, Merge, initialize_convolutions, modality_column
 from .m2ftrans_attention import ChannelFusion
 from .m2ftrans_transformer import ModalityMaskedTransformer
 from .mixing import mix_channels
-from .transformer import TransformerSettings, to_image
+from .transformer import TransformerSettings, to_image, token_grid
 from .unimodal import ModalityEncoder, UnimodalDecoder
 
 NUM_LEVELS = 5
@@ -141,7 +140,7 @@ class M2FTrans(IncompleteMultiModalNetwork):
         super().__init__(num_modalities, num_classes, level_channels)
         deepest, coarse, hidden = level_channels[-1], level_channels[-2], 2 * width
         settings = transformer or TransformerSettings(width=deepest, mlp_width=32 * deepest, depth=3)
-        grid = [-(-length // 2 ** (NUM_LEVELS - 1)) for length in ensure_tuple_rep(patch_size, spatial_dims)]
+        grid = token_grid(patch_size, spatial_dims, NUM_LEVELS)
         check_sizes(settings, deepest, grid)
         self.encoders = nn.ModuleList(ModalityEncoder(spatial_dims, level_channels) for _ in range(num_modalities))
         self.unimodal_decoder = UnimodalDecoder(spatial_dims, level_channels, num_classes)

@@ -25,12 +25,11 @@ from collections.abc import Sequence
 
 import torch
 from monai.networks.layers.factories import Conv
-from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 
 from .base import IncompleteMultiModalNetwork
 from .blocks import Merge, ModalityNormActConv, NormActConv, initialize_convolutions
-from .transformer import PositionalTables, TransformerLayer, TransformerSettings, to_image, to_tokens
+from .transformer import PositionalTables, TransformerLayer, TransformerSettings, to_image, to_tokens, token_grid
 from .unimodal import ModalityEncoder, UnimodalDecoder
 
 NUM_LEVELS = 5
@@ -144,7 +143,7 @@ class MMFormer(IncompleteMultiModalNetwork):
         settings = transformer or TransformerSettings(width=64 * width, mlp_width=512 * width)
         channels = [width * 2**level for level in range(NUM_LEVELS)]
         super().__init__(num_modalities, num_classes, [*channels, settings.width], [1, 2, 2, 2, 2, 1])
-        grid = [-(-length // 2 ** (NUM_LEVELS - 1)) for length in ensure_tuple_rep(patch_size, spatial_dims)]
+        grid = token_grid(patch_size, spatial_dims, NUM_LEVELS)
         self.encoders = nn.ModuleList(
             HybridEncoder(spatial_dims, channels, grid, settings) for _ in range(num_modalities)
         )

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from monai.networks.blocks import MLPBlock, SABlock
+from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 
 
@@ -54,6 +56,11 @@ class TransformerLayer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = tokens + self.dropout(self.attention(self.attention_norm(tokens)))
         return tokens + self.mlp(self.mlp_norm(tokens))
+
+
+def token_grid(patch_size: Sequence[int] | int, spatial_dims: int, num_levels: int) -> list[int]:
+    """Tell the size of the deepest level of a patch, whose voxels are the tokens; each level halves, rounding up."""
+    return [-(-length // 2 ** (num_levels - 1)) for length in ensure_tuple_rep(patch_size, spatial_dims)]
 
 
 def to_tokens(features: Tensor) -> Tensor:
