@@ -24,8 +24,10 @@ class RelativePreferenceHandler:
 
         preference_m  = (mean(d) - d_m) / mean(d)
         coefficient_m = rescale(clamp(coefficient_m - step preference_m, 0.1, 4))      norm sqrt(M)
+        weight_m      = samples of the run / those that showed m
 
-    The coefficients live in the objective, whose ``state_dict`` is part of every checkpoint.
+    In the first epoch the weights are those of the datalist; they stay so where every case shows all it has (``idt``).
+    Coefficients and counts live in the objective, whose ``state_dict`` is part of every checkpoint.
 
     Distance, preference and coefficient appear in ``engine.state.metrics`` by modality, and in
     ``engine.state.preference`` as rows of M. Attach behind ``LossTermsHandler``, which begins the metrics of an epoch
@@ -34,16 +36,17 @@ class RelativePreferenceHandler:
     Args:
         loss: the objective.
         modalities: names in channel order.
-        cases: entries of the training section of the datalist, for the frequency weights.
+        cases: entries of the training section of the datalist, for the frequency weights of the first epoch.
         gradient_wise: let the coefficients follow the preference; ones otherwise.
-        frequency_weights: weigh each modality by the number of cases over those that have it; ones otherwise.
+        frequency_weights: weigh each modality by how rarely it is shown; ones otherwise.
         start_epoch: epochs of warm-up, in which only the uni-modal heads are trained and the coefficients rest.
         initial_step: step size before its first growth, dimensionless.
 
     Reference:
         Shi et al., PASSION, ACM MM 2024, relative-preference regularization. Differs from the release: weights count
-        cases, not batches; a distance is averaged over the cases that show the modality, in every setting; a modality
-        that an epoch never showed keeps its coefficient but for the rescaling.
+        samples, not batches, and what was shown, not what was there; a distance is averaged over the cases that show
+        the modality, in every setting; a modality that an epoch never showed keeps its coefficient but for the
+        rescaling.
     """
 
     def __init__(
@@ -58,9 +61,8 @@ class RelativePreferenceHandler:
     ) -> None:
         self.loss, self.modalities = loss, list(modalities)
         self.gradient_wise, self.start_epoch, self.initial_step = gradient_wise, start_epoch, initial_step
-        self.sums = self.counts = torch.zeros(len(self.modalities))
-        if frequency_weights:
-            self.loss.modality_weight = weights_of_cases(cases, self.modalities)
+        self.frequency_weights = weights_of_cases(cases, self.modalities) if frequency_weights else None
+        self._clear()
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
@@ -69,12 +71,27 @@ class RelativePreferenceHandler:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._rebalance)
 
     def _start(self, engine: Engine) -> None:
-        self.sums = self.counts = torch.zeros(len(self.modalities))
+        self._clear()
         self.loss.warming_up = engine.state.epoch <= self.start_epoch  # epochs count from 1 there
         if self.loss.coefficient is None:
             self.loss.coefficient = torch.ones(len(self.modalities))
+        self.loss.modality_weight = self._weight()
+
+    def _clear(self) -> None:
+        """Forget the epoch: sums and counts of distances ``(M,)``, samples shown ``(1 + M,)``."""
+        self.sums, self.counts = (torch.zeros(len(self.modalities)) for _ in range(2))
+        self.shown = torch.zeros(1 + len(self.modalities))
+
+    def _weight(self) -> Tensor | None:
+        """Weigh the modalities by what was shown so far; one that never was, by the datalist."""
+        if self.frequency_weights is None or self.loss.shown is None:
+            return self.frequency_weights
+        samples, counts = self.loss.shown[0], self.loss.shown[1:]
+        return torch.where(counts > 0, inverse_frequency(samples, counts), self.frequency_weights)
 
     def _collect(self, engine: Engine) -> None:
+        encoded = self.loss.encoded.cpu()
+        self.shown = self.shown + torch.cat([torch.tensor([float(len(encoded))]), encoded.sum(dim=0)])
         if self.loss.distance is None:
             return
         distance = self.loss.distance.cpu()
@@ -82,7 +99,8 @@ class RelativePreferenceHandler:
         self.counts = self.counts + (~distance.isnan()).sum(dim=0)
 
     def _rebalance(self, engine: Engine) -> None:
-        sums, counts = (idist.all_reduce(each) for each in (self.sums, self.counts))
+        sums, counts, shown = (idist.all_reduce(each) for each in (self.sums, self.counts, self.shown))
+        self.loss.shown = shown if self.loss.shown is None else self.loss.shown + shown
         if not counts.any():
             return
         distance = sums / counts  # NaN for a modality that was never seen

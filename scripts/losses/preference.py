@@ -70,6 +70,6 @@ def rebalance(coefficient: Tensor, preference: Tensor, step: float) -> Tensor:
     return moved * (len(moved) ** 0.5 / moved.norm())
 
 
-def inverse_frequency(num_cases: int, counts: Tensor) -> Tensor:
+def inverse_frequency(num_cases: float | Tensor, counts: Tensor) -> Tensor:
     """Weigh modalities by how rare they are: cases over the cases that have each, ``(M,)``; 0 for one that none has."""
     return torch.where(counts > 0, num_cases / counts, 0)

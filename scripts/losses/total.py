@@ -34,7 +34,7 @@ class IncompleteMultiModalLoss(nn.Module):
 
     The values of the last call are kept, detached, in ``terms`` (a scalar or a row of M for each name), for logging;
     what a network does not give leaves no entry. ``distance`` ``(B, M)`` is that between students and teacher, NaN for
-    absent modalities; ``None`` without students.
+    absent modalities; ``None`` without students. ``encoded`` ``(B, M)`` bool is what the samples showed.
 
     Args:
         fused: weight of the fused prediction, dimensionless.
@@ -81,19 +81,22 @@ class IncompleteMultiModalLoss(nn.Module):
         self.pixel = PixelDistillation(temperature)
         self.coefficient: Tensor | None = None
         self.modality_weight: Tensor | None = None
+        self.shown: Tensor | None = None  # (1 + M,) samples of the run, and those that showed each modality
         self.warming_up = False
+        self.encoded: Tensor | None = None
         self.terms: dict[str, Tensor] = {}
         self.distance: Tensor | None = None
 
     def get_extra_state(self) -> dict[str, Tensor | None]:
         """Return what the epochs so far have led to, for the ``state_dict``."""
-        return {"coefficient": self.coefficient}
+        return {"coefficient": self.coefficient, "shown": self.shown}
 
     def set_extra_state(self, state: dict[str, Tensor | None]) -> None:
         """Restore what an earlier run had come to."""
-        self.coefficient = state["coefficient"]
+        self.coefficient, self.shown = state["coefficient"], state["shown"]
 
     def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor:
+        self.encoded = output.encoded
         per_sample = {"fused": self._task(output.fused.float().softmax(dim=1), label)}  # each (B,)
         per_modality: dict[str, Tensor] = {}  # each (B, M)
         if output.auxiliary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import ignite.distributed as idist
 import numpy as np
 import pytest
 import torch
@@ -17,13 +18,20 @@ NAMES = ["flair", "t1ce", "t2"]
 CASES = [{"images": {"flair": "a", "t2": "b"}}, {"images": {"flair": "c"}}]
 
 
-def run(distances, epochs=1, start=0, **options):
+def objective():
+    """Stand in for the objective, with what the handler reads and writes."""
+    names = ("distance", "encoded", "coefficient", "modality_weight", "shown", "warming_up")
+    return SimpleNamespace(**dict.fromkeys(names))
+
+
+def run(distances, epochs=1, start=0, loss=None, **options):
     """Run epochs over batches of distances; give the engine and the objective's stand-in."""
-    loss = SimpleNamespace(distance=None, coefficient=None, modality_weight=None, warming_up=None)
+    loss = loss or objective()
     handler = RelativePreferenceHandler(loss, NAMES, CASES, start_epoch=start, **options)
 
     def step(engine, batch):
         loss.distance = None if batch is None else torch.tensor(batch)
+        loss.encoded = torch.ones(1, 3, dtype=torch.bool) if batch is None else ~loss.distance.isnan()
 
     engine = Engine(step)
     engine.state.warming_up = []
@@ -52,9 +60,9 @@ def test_an_epoch_of_the_reference_gives_its_distances(golden):
     reference = golden("preference")
     mask = torch.from_numpy(reference["iter_B1/mask"])
     distance = torch.where(mask, torch.from_numpy(reference["iter_B1/dist_unmasked"]), NAN)  # (40, 1, 4)
-    loss = SimpleNamespace(distance=None, coefficient=None, modality_weight=None)
+    loss = objective()
     handler = RelativePreferenceHandler(loss, ["flair", "t1ce", "t1", "t2"], [])
-    engine = Engine(lambda engine, batch: setattr(loss, "distance", batch))
+    engine = Engine(lambda engine, batch: vars(loss).update(distance=batch, encoded=~batch.isnan()))
     handler.attach(engine)
     engine.run(list(distance), max_epochs=1)
     np.testing.assert_allclose(engine.state.preference["distance"], reference["epoch/dist_idt"], rtol=1e-5)
@@ -81,10 +89,56 @@ def test_warming_up_ends_with_its_epochs_and_the_coefficients_rest_until_then():
     assert loss.coefficient.isfinite().all() and loss.coefficient[0] < 1 < loss.coefficient[2]
 
 
-def test_modalities_weigh_the_more_the_rarer_they_are():
-    _, loss = run([None], frequency_weights=True)
-    assert loss.modality_weight.tolist() == [2 / 2, 0, 2 / 1]  # of two cases; no case has t1ce
-    assert run([None])[1].modality_weight is None
+def test_in_the_first_epoch_modalities_weigh_the_more_the_rarer_the_datalist_has_them():
+    loss = objective()
+    handler = RelativePreferenceHandler(loss, NAMES, CASES, frequency_weights=True)
+    engine = Engine(lambda engine, batch: setattr(loss, "encoded", torch.ones(1, 3, dtype=torch.bool)))
+    seen = []
+    handler.attach(engine)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(loss.modality_weight.tolist()))
+    engine.run([None], max_epochs=1)
+    assert seen == [[2 / 2, 0, 2 / 1]]  # of two cases; no case has t1ce
+    assert run([None], frequency_weights=False)[1].modality_weight is None
+
+
+def test_where_cases_show_all_they_have_the_weights_stay_those_of_the_datalist():
+    as_listed = [[[0.2, NAN, 0.4]], [[0.3, NAN, NAN]]]  # the two CASES
+    loss = run(as_listed, epochs=3, frequency_weights=True)[1]
+    assert torch.equal(loss.modality_weight, weights_of_cases(CASES, NAMES))
+
+
+def test_where_less_is_shown_than_there_is_the_weights_follow_what_was_shown():
+    dropped = [[[0.2, NAN, 0.4]], [[0.3, NAN, NAN]], [[0.3, NAN, NAN]], [[NAN, NAN, 0.1]], [[0.5, NAN, NAN]]]
+    loss = run(dropped, frequency_weights=True)[1]
+    assert loss.shown.tolist() == [5, 4, 0, 2]
+    engine, loss = run([[[NAN, NAN, 0.4]]], frequency_weights=True, loss=loss)  # as a resumed run goes on
+    assert loss.shown.tolist() == [6, 4, 0, 3]
+    _, loss = run([[[NAN, NAN, 0.4]]], epochs=2, frequency_weights=True, loss=loss)
+    assert_close(loss.modality_weight, torch.tensor([7 / 4, 0, 7 / 4]))  # set before the last epoch
+    assert loss.modality_weight.isfinite().all()
+
+
+def test_a_modality_not_shown_yet_weighs_as_in_the_datalist():
+    loss = run([[[0.2, NAN, NAN]]], epochs=2, frequency_weights=True)[1]
+    assert loss.modality_weight.tolist() == [1, 0, 2]  # t2: one of the two CASES
+
+
+def average(rank, folder):
+    """Run an epoch in one of two processes, which have different cases and different numbers of batches."""
+    shares = ([[[0.2, NAN, 0.4]], [[0.4, NAN, NAN]]], [[[NAN, NAN, 0.8]]])
+    engine, loss = run(shares[rank], gradient_wise=True, frequency_weights=True)
+    found = {**engine.state.preference, "shown": loss.shown}
+    torch.save({name: row.tolist() for name, row in found.items()}, f"{folder}/{rank}.pt")
+
+
+def test_several_processes_agree_on_what_one_process_finds_on_all_their_cases(tmp_path):
+    idist.spawn("gloo", average, args=(str(tmp_path),), nproc_per_node=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    engine, loss = run([[[0.2, NAN, 0.4]], [[0.4, NAN, NAN]], [[NAN, NAN, 0.8]]], gradient_wise=True)
+    alone = {name: row.tolist() for name, row in {**engine.state.preference, "shown": loss.shown}.items()}
+    for name, row in alone.items():
+        assert first[name] == pytest.approx(row, nan_ok=True) and second[name] == pytest.approx(row, nan_ok=True), name
+    assert alone["coefficient"][0] < 1 < alone["coefficient"][2]
 
 
 def test_stacked_images_count_by_their_channels():

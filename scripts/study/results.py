@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a study found: scores of all runs in one table, means over seeds, differences with their intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from ..metrics.tables import read_scores
+from .plan import Run
+
+ALL = "all"  # subsets of any number of modalities
+CONFIDENCE = 0.95
+KEYS = ["rates", "variant", "seed"]
+
+
+def collect_scores(folders: Mapping[Run, Path]) -> pd.DataFrame:
+    """Join the ``per_case.csv`` of finished evaluations; ``rates``, ``variant`` and ``seed`` become columns."""
+    tables = [read_scores(folder / "per_case.csv").assign(**_keys(run)) for run, folder in folders.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def collect_curves(folders: Mapping[Run, Path]) -> pd.DataFrame:
+    """Join the scalars that trainings wrote for TensorBoard: rows of ``tag``, ``epoch`` and ``value`` of each run."""
+    tables = [read_scalars(folder).assign(**_keys(run)) for run, folder in folders.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def read_scalars(folder: Path) -> pd.DataFrame:
+    """Read every scalar of a TensorBoard folder: ``tag``, ``epoch`` and ``value``; a resumed epoch counts once."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    rows = [(tag, each.step, each.value) for tag in events.Tags()["scalars"] for each in events.Scalars(tag)]
+    return pd.DataFrame(rows, columns=["tag", "epoch", "value"]).drop_duplicates(["tag", "epoch"], keep="last")
+
+
+def _keys(run: Run) -> dict[str, str | int]:
+    return {name: getattr(run, name) for name in KEYS}
+
+
+def mean_per_seed(scores: pd.DataFrame, metric: str = "dice") -> pd.DataFrame:
+    """Average a metric over cases, then over subsets, for each run: the values that intervals are made of.
+
+    Returns:
+        A row for each ``rates``, ``variant``, ``seed``, ``num_modalities`` (numbers, and ``all``) and ``region`` (and
+        their ``mean``), with its ``value``. Scores that are not defined are left out.
+    """
+    rows = scores[scores["metric"] == metric]
+    subsets = rows.groupby([*KEYS, "num_modalities", "subset", "region"], sort=False)["value"].mean().reset_index()
+    by_number = subsets.groupby([*KEYS, "num_modalities", "region"], sort=False)["value"].mean().reset_index()
+    overall = subsets.groupby([*KEYS, "region"], sort=False)["value"].mean().reset_index().assign(num_modalities=ALL)
+    return _with_mean_region(pd.concat([by_number, overall], ignore_index=True), "num_modalities")
+
+
+def mean_per_modality(scores: pd.DataFrame, metric: str = "dice") -> pd.DataFrame:
+    """Average a metric over cases where a single modality is shown; like ``mean_per_seed``, with ``subset``."""
+    rows = scores[(scores["metric"] == metric) & (scores["num_modalities"] == 1)]
+    means = rows.groupby([*KEYS, "subset", "region"], sort=False)["value"].mean().reset_index()
+    return _with_mean_region(means, "subset")
+
+
+def _with_mean_region(means: pd.DataFrame, column: str) -> pd.DataFrame:
+    over_regions = means.groupby([*KEYS, column], sort=False)["value"].mean().reset_index().assign(region="mean")
+    return pd.concat([means, over_regions], ignore_index=True)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Give the mean over seeds with its 95 % confidence interval (Student's t); NaN bounds for a single value."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return float(values.mean()), math.nan, math.nan
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(CONFIDENCE)
+    return float(values.mean()), float(low), float(high)
+
+
+def compare(per_seed: pd.DataFrame, baseline: str, column: str = "num_modalities") -> pd.DataFrame:
+    """Sum up over seeds, with the difference from the baseline, which is paired by seed.
+
+    Args:
+        per_seed: of ``mean_per_seed`` or ``mean_per_modality``.
+        baseline: the variant that the others are compared with.
+        column: ``num_modalities`` or ``subset``.
+
+    Returns:
+        A row for each ``rates``, ``variant``, ``column`` and ``region``: ``seeds``, ``mean``, ``low``, ``high``, and
+        ``difference``, ``difference_low``, ``difference_high`` over the ``paired_seeds`` that both have.
+    """
+    reference = per_seed[per_seed["variant"] == baseline].drop(columns="variant")
+    joined = per_seed.merge(
+        reference, on=["rates", "seed", column, "region"], how="left", suffixes=("", "_of_baseline")
+    )
+    joined["gain"] = joined["value"] - joined["value_of_baseline"]
+    rows = []
+    for keys, group in joined.groupby(["rates", "variant", column, "region"], sort=False):
+        gains = group["gain"].dropna()
+        difference = mean_interval(gains) if len(gains) else (math.nan,) * 3
+        rows.append((*keys, len(group), *mean_interval(group["value"]), len(gains), *difference))
+    names = ["rates", "variant", column, "region", "seeds", "mean", "low", "high", "paired_seeds"]
+    return pd.DataFrame(rows, columns=[*names, "difference", "difference_low", "difference_high"])

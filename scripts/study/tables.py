@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of a study, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+import yaml
+
+from ..files import replacing
+from .plan import Run, Study
+from .results import CONFIDENCE
+
+EXPLANATION = (
+    f"Dice: mean over test cases, then subsets, then seeds; in brackets the {CONFIDENCE:.0%} confidence interval over "
+    "seeds (Student's t). Differences are paired by seed; marked * where the interval does not hold 0. They say what "
+    "another seed would give on these test cases, not what other test cases would give."
+)
+TITLES = {"num_modalities": "modalities shown", "subset": "the only one shown"}
+
+
+def write_tables(path: Path, study: Study, summaries: Mapping[str, pd.DataFrame], minutes: Mapping[Run, float]) -> Path:
+    """Write ``results.md``: what was run, how long it took, and a table of means and one of differences for each view.
+
+    Args:
+        path: the file to write.
+        study: the plan.
+        summaries: of ``results.compare``, by the column that they are grouped by.
+        minutes: training and evaluation of each finished run.
+    """
+    baseline = next(iter(study.variants))
+    parts = [f"# {study.about or path.parent.name}", _plan(study), _durations(minutes), EXPLANATION]
+    for rates, missing in study.missing_rates.items():
+        shares = ", ".join(f"{name} {rate:.0%}" for name, rate in missing.items())
+        for column, summary in summaries.items():
+            rows = summary[summary["rates"] == rates]
+            if rows.empty:
+                continue
+            parts += [f"## {rates} (missing in training: {shares}), by {TITLES[column]}"]
+            parts += [markdown_table(rows, column, _mean_cell)]
+            gains = rows[(rows["variant"] != baseline) & (rows["paired_seeds"] > 0)]
+            if not gains.empty:
+                parts += [f"Difference from `{baseline}`:", markdown_table(gains, column, _difference_cell)]
+    with replacing(path) as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return path
+
+
+def markdown_table(rows: pd.DataFrame, column: str, cell: Callable[[pd.Series], str]) -> str:
+    """Render a line for each value of ``column`` and variant, a column for each region."""
+    regions, values, variants = (list(dict.fromkeys(rows[name])) for name in ("region", column, "variant"))
+    lines = [f"| {TITLES[column]} | variant | seeds | " + " | ".join(map(_title, regions)) + " |"]
+    lines.append("| --- | --- | --- |" + " --- |" * len(regions))
+    for value in values:
+        for variant in variants:
+            found = rows[(rows[column] == value) & (rows["variant"] == variant)].set_index("region")
+            if not found.empty:
+                cells = [cell(found.loc[region]) if region in found.index else "" for region in regions]
+                lines.append(f"| {value} | {variant} | {found['seeds'].max()} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _title(region: str) -> str:
+    return region if region == "mean" else region.upper()
+
+
+def _mean_cell(row: pd.Series) -> str:
+    return f"{row['mean']:.3f}" + _interval(row["low"], row["high"], "")
+
+
+def _difference_cell(row: pd.Series) -> str:
+    certain = "*" if row["difference_low"] > 0 or row["difference_high"] < 0 else ""
+    return f"{row['difference']:+.3f}" + _interval(row["difference_low"], row["difference_high"], "+") + certain
+
+
+def _interval(low: float, high: float, sign: str) -> str:
+    return "" if pd.isna(low) else f" [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def _plan(study: Study) -> str:
+    record = {name: value for name, value in study.record().items() if value}
+    return "```yaml\n" + yaml.safe_dump(record, sort_keys=False, default_flow_style=None).strip() + "\n```"
+
+
+def _durations(minutes: Mapping[Run, float]) -> str:
+    by_variant: dict[str, list[float]] = {}
+    for run, duration in minutes.items():
+        by_variant.setdefault(run.variant, []).append(duration)
+    each = ", ".join(f"{name} {median(found):.1f} ({len(found)})" for name, found in by_variant.items())
+    return f"Minutes for training and evaluation of one run, median (runs): {each}; {sum(minutes.values()):.0f} in all."

@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compare methods: train and evaluate every variant of a study over missing rates and seeds; tables and figures.
+
+    python -m scripts.tools.run_study --file configs/studies/passion.yaml --folder runs/studies/passion \
+        --workers 2 --threads 1
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import fire
+import yaml
+from tqdm import tqdm
+
+from ..data.datalist import read_section, simulate_missing, write_datalist
+from ..data.missing_rate import assign_availability
+from ..files import replacing, write_json
+from ..phantom.dataset import PhantomSettings, write_phantoms
+from ..study.figures import draw_differences, draw_preference
+from ..study.plan import Run, read_study
+from ..study.results import collect_curves, collect_scores, compare, mean_per_modality, mean_per_seed
+from ..study.tables import write_tables
+
+TRAINING, TESTING = "training", "testing"
+RECORD = "study.json"
+
+
+@dataclass
+class RunStudy:
+    """Run a study, from the bundle's root folder; an interrupted one goes on with the same command.
+
+    Finished runs are kept, an interrupted training continues from its last epoch. Tables and figures are of what is
+    finished so far.
+
+    Args:
+        file: the plan, see configs/studies.
+        folder: where everything goes: data, runs, tables, figures.
+        dataset_dir: folder with a datalist of own data, sections `training` and `testing`; phantoms by default.
+        datalist_file: inside dataset_dir.
+        workers: runs at the same time.
+        threads: of each run on the CPU.
+        report_only: run nothing; tables and figures of what is there.
+    """
+
+    file: str
+    folder: str
+    dataset_dir: str | None = None
+    datalist_file: str = "datalist.json"
+    workers: int = 1
+    threads: int | None = None
+    report_only: bool = False
+
+    def __call__(self) -> None:
+        """Run what is missing, then report; end with status 1 if a run failed."""
+        try:
+            self.study = read_study(self.file)
+            self.root = Path(self.folder).resolve()
+            self._claim()
+            failed = [] if self.report_only else self._run_all()
+            self._report(failed)
+        except ValueError as error:
+            raise SystemExit(f"Study stopped: {error}") from error
+
+    def _claim(self) -> None:
+        """Note in the folder what determines the numbers, or compare it with what is there."""
+        data = str(Path(self.dataset_dir).resolve() / self.datalist_file) if self.dataset_dir else "phantoms"
+        record = json.loads(json.dumps({**self.study.record(), "data": data}))
+        path = self.root / RECORD
+        if not path.exists():
+            write_json(path, record)
+            return
+        found = json.loads(path.read_text(encoding="utf-8"))
+        differing = [name for name in record if record[name] != found.get(name)]
+        if differing:
+            name = differing[0]
+            raise ValueError(
+                f"`{self.root}` holds runs of another plan: `{name}` is {found.get(name)} there and {record[name]} in "
+                f"{self.file}. Use another folder, or delete this one. See {path}."
+            )
+
+    def _run_all(self) -> list[str]:
+        datalist = self._datalist()
+        runs = self.study.runs()
+        for run in runs:
+            self._write_datalist(datalist, run)
+        failed = []
+        with ThreadPoolExecutor(self.workers) as pool, tqdm(total=len(runs), unit="run", desc=self.root.name) as bar:
+            for run, ended_well in zip(runs, pool.map(self._run_one, runs), strict=True):
+                bar.update()
+                failed += [] if ended_well else [str(self._place(run))]
+        return failed
+
+    def _datalist(self) -> Path:
+        """Where complete data are listed; phantoms are made if need be."""
+        if self.dataset_dir:
+            return Path(self.dataset_dir) / self.datalist_file
+        wanted = dict(self.study.phantoms)
+        counts = {name: int(wanted.pop(name, 0)) for name in (TRAINING, TESTING)}
+        return write_phantoms(self.root / "phantoms", counts, PhantomSettings(**wanted))
+
+    def _write_datalist(self, complete: Path, run: Run) -> None:
+        """List the training cases without what the missing rates take away; the test cases as they are."""
+        rates = self.study.missing_rates[run.rates]
+        training, testing = (read_section(complete, section) for section in (TRAINING, TESTING))
+        available = assign_availability(len(training), list(rates.values()), run.seed)
+        training, _ = simulate_missing(training, available, list(rates))
+        modalities = json.loads(complete.read_text(encoding="utf-8"))["modalities"]
+        sections = {TRAINING: training, "validation": [], TESTING: testing}
+        write_datalist(
+            self._place(run) / "datalist.json", sections, modalities, missing_rates=rates, rates_seed=run.seed
+        )
+
+    def _place(self, run: Run) -> Path:
+        return self.root / "runs" / run.name
+
+    def _run_one(self, run: Run) -> bool:
+        """Train and evaluate; tell whether both ended well."""
+        place = self._place(run)
+        steps = ((TRAINING, [], {}), ("evaluating", ["configs/evaluate.yaml"], self.study.evaluation))
+        for step, files, options in steps:
+            done = place / f"{step}.json"
+            if done.exists():
+                continue
+            paths = {"dataset_dir": place, "model_file": place / "model.pt", "output_dir": place / step}
+            options = {**self.study.overrides(run), **options, **{name: str(path) for name, path in paths.items()}}
+            if step == TRAINING and list((place / step / "checkpoints").glob("checkpoint_epoch=*.pt")):
+                options["resume"] = True
+            start = time.time()
+            if not self._bundle(step, [*self.study.config_files(run), *files], options, place):
+                return False
+            write_json(done, {"minutes": round((time.time() - start) / 60, 2)})
+        shutil.rmtree(place / TRAINING / "checkpoints", ignore_errors=True)  # not needed any more, and large
+        return True
+
+    def _bundle(self, step: str, files: list[str], options: dict, place: Path) -> bool:
+        """Run a workflow as a user would; its output goes to a log file."""
+        overlay = place / f"{step}.yaml"
+        with replacing(overlay) as temporary:
+            temporary.write_text(yaml.safe_dump(options, sort_keys=False), encoding="utf-8")
+        command = [sys.executable, "-m", "monai.bundle", "run", step, "--config_file", str([*files, str(overlay)])]
+        threads = {"OMP_NUM_THREADS": str(self.threads)} if self.threads else {}
+        with open(place / f"{step}.log", "a", encoding="utf-8") as log:
+            ended = subprocess.run(command, stdout=log, stderr=log, check=False, env={**os.environ, **threads})
+        return ended.returncode == 0
+
+    def _report(self, failed: list[str]) -> None:
+        """Write tables and figures of the finished runs; name those that failed."""
+        finished = [run for run in self.study.runs() if (self._place(run) / "evaluating.json").exists()]
+        if finished:
+            self._write(finished)
+        print(f"{len(finished)} of {len(self.study.runs())} runs are finished; results: {self.root / 'results.md'}")
+        if failed:
+            raise ValueError("\n  ".join([f"{len(failed)} runs failed, the logs in their folders say why:", *failed]))
+
+    def _write(self, finished: list[Run]) -> None:
+        scores = collect_scores({run: self._place(run) / "evaluating" for run in finished})
+        curves = collect_curves({run: self._place(run) / TRAINING / "tensorboard" for run in finished})
+        baseline = next(iter(self.study.variants))
+        summaries = {
+            "num_modalities": compare(mean_per_seed(scores), baseline),
+            "subset": compare(mean_per_modality(scores), baseline, "subset"),
+        }
+        self._save({"scores": scores, "curves": curves, **{f"by_{name}": each for name, each in summaries.items()}})
+        minutes = {run: self._minutes(run) for run in finished}
+        write_tables(self.root / "results.md", self.study, summaries, minutes)
+        draw_differences(summaries["num_modalities"], self.root / "differences.png")
+        draw_preference(curves, self.root / "preference.png")
+
+    def _save(self, tables: dict) -> None:
+        for name, table in tables.items():
+            with replacing(self.root / f"{name}.csv") as temporary:
+                table.to_csv(temporary, index=False, float_format="%.6g")
+
+    def _minutes(self, run: Run) -> float:
+        return sum(
+            json.loads((self._place(run) / f"{step}.json").read_text(encoding="utf-8"))["minutes"]
+            for step in (TRAINING, "evaluating")
+        )
+
+
+if __name__ == "__main__":
+    fire.Fire(RunStudy)
