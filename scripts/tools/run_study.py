@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,7 @@ class RunStudy:
         datalist_file: inside dataset_dir.
         workers: runs at the same time.
         threads: of each run on the CPU.
+        variants: names joined by commas; run only these now, report all that is finished.
         report_only: run nothing; tables and figures of what is there.
     """
 
@@ -58,6 +60,7 @@ class RunStudy:
     datalist_file: str = "datalist.json"
     workers: int = 1
     threads: int | None = None
+    variants: str | Sequence[str] | None = None
     report_only: bool = False
 
     def __call__(self) -> None:
@@ -89,8 +92,8 @@ class RunStudy:
             )
 
     def _run_all(self) -> list[str]:
+        runs = self._chosen()
         datalist = self._datalist()
-        runs = self.study.runs()
         for run in runs:
             self._write_datalist(datalist, run)
         failed = []
@@ -99,6 +102,18 @@ class RunStudy:
                 bar.update()
                 failed += [] if ended_well else [str(self._place(run))]
         return failed
+
+    def _chosen(self) -> list[Run]:
+        """Runs of the variants asked for."""
+        if self.variants is None:
+            return self.study.runs()
+        names = self.variants.split(",") if isinstance(self.variants, str) else list(self.variants)
+        unknown = sorted(set(names) - set(self.study.variants))
+        if unknown:
+            raise ValueError(
+                f"variants {unknown} are not in {self.file}; expected some of {list(self.study.variants)}."
+            )
+        return [run for run in self.study.runs() if run.variant in names]
 
     def _datalist(self) -> Path:
         """Where complete data are listed; phantoms are made if need be."""
