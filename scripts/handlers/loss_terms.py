@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
@@ -15,6 +16,8 @@ from ..losses.total import IncompleteMultiModalLoss
 
 class LossTermsHandler:
     """Average every term of the objective over an epoch into ``engine.state.metrics``, one entry per modality.
+
+    The mean is over the iterations of all processes; each term of a modality, over those that had the modality.
 
     Attach before the handlers that log metrics. A modality that no case of the epoch had gets no entry.
 
@@ -44,7 +47,9 @@ class LossTermsHandler:
     def _publish(self, engine: Engine) -> None:
         engine.state.metrics = {}
         for name, values in self.seen.items():
-            mean = torch.stack(values).nanmean(dim=0)
+            rows = torch.stack(values)
+            total, count = (idist.all_reduce(each) for each in (rows.nansum(dim=0), (~rows.isnan()).sum(dim=0)))
+            mean = total / count
             entries = [(f"loss_{name}", mean)]
             if mean.ndim:
                 entries = [(f"loss_{name}/{m}", value) for m, value in zip(self.modalities, mean, strict=True)]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 
+import ignite.distributed as idist
 import pytest
 import torch
 from ignite.engine import Engine, Events
@@ -63,3 +64,16 @@ def test_every_epoch_begins_anew():
 def test_a_network_without_unimodal_heads_gets_no_entry_of_theirs():
     terms = [{"fused": torch.tensor(1.0), "total": torch.tensor(1.0)}]
     assert run([terms, terms]) == [{"loss_fused": 1.0, "loss_total": 1.0}] * 2
+
+
+def share(rank, folder):
+    """Run one of the two iterations in each of two processes."""
+    (metrics,) = run([ITERATIONS[rank : rank + 1]])
+    torch.save(metrics, f"{folder}/{rank}.pt")
+
+
+def test_several_processes_average_over_the_iterations_of_all(tmp_path):
+    idist.spawn("gloo", share, args=(str(tmp_path),), nproc_per_node=2)
+    (expected,) = run([ITERATIONS])
+    for rank in range(2):
+        assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == pytest.approx(expected)

@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""PASSION as a whole: its ingredients one by one, what it logs, batches and accumulated gradients."""
+
+from __future__ import annotations
+
+import logging
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from scripts.data.datalist import read_section, write_datalist
+
+QUICK = {"patch_size": [16, 16, 16], "max_epochs": 1, "val_interval": 9}
+FILES = ("train.yaml", "method_passion.yaml")
+DISTILLATION = {"pixel_distillation", "semantic_distillation"}
+
+
+def run(workflow, folder, *files, **overrides):
+    """Train; give the trainer and the objective."""
+    places = {"output_dir": str(folder), "model_file": str(folder / "model.pt")}
+    made = workflow(*files, run_id="training", **places, **{**QUICK, **overrides})
+    made.run()
+    return made.parser.get_parsed_content("train::trainer"), made.parser.get_parsed_content("loss")
+
+
+def ingredients(trainer, loss):
+    """Which of PASSION's parts were at work, by what they left."""
+    found = DISTILLATION & set(loss.terms)
+    found |= {"gradient_wise"} if loss.coefficient.std() > 0 else set()
+    found |= {"frequency_weights"} if loss.modality_weight is not None else set()
+    found |= {"task_wise"} if loss.task_wise else set()
+    assert [name for name, value in trainer.network.state_dict().items() if not value.isfinite().all()] == []
+    assert all(value.isfinite().all() for value in (loss.coefficient, loss.terms["total"]))
+    return found
+
+
+SWITCHES = {
+    "pixel_distillation": {"loss::pixel_distillation": 0.0},
+    "semantic_distillation": {"loss::semantic_distillation": 0.0},
+    "task_wise": {"loss::task_wise": False},
+    "gradient_wise": {"train::preference::gradient_wise": False},
+    "frequency_weights": {"train::preference::frequency_weights": False},
+}
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_each_ingredient_can_be_switched_off_alone(workflow, tmp_path, name):
+    assert ingredients(*run(workflow, tmp_path, *FILES, **SWITCHES[name])) == set(SWITCHES) - {name}
+
+
+ALONE = {
+    "pixel_distillation": {"loss::pixel_distillation": 0.5},
+    "semantic_distillation": {"loss::semantic_distillation": 0.1},
+    "task_wise": {"loss::task_wise": True},
+    "gradient_wise": {"train::preference::gradient_wise": True},
+    "frequency_weights": {"train::preference::frequency_weights": True},
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_each_ingredient_works_alone(workflow, tmp_path, name):
+    students = {} if name == "frequency_weights" else {"train::inferer::students": True}
+    assert ingredients(*run(workflow, tmp_path, "train.yaml", **ALONE[name], **students)) == {name}
+
+
+def test_distances_and_weights_of_every_modality_are_in_the_text_log_and_on_tensorboard(
+    workflow, tmp_path, modalities, caplog
+):
+    with caplog.at_level(logging.INFO):
+        trainer, loss = run(workflow, tmp_path, *FILES, max_epochs=2)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    kinds = ["distance", "preference", "coefficient", "loss_unimodal_per_modality"]
+    kinds += [f"loss_{name}_per_modality" for name in sorted(DISTILLATION)]
+    tags = [f"{kind}/{modality}" for kind, modality in product(kinds, modalities)]
+    tags += [f"loss_{name}" for name in ("total", "fused", "deep_supervision", "unimodal", *DISTILLATION)]
+    for tag in tags:
+        values = [event.value for event in events.Scalars(tag)]
+        assert len(values) == 2 and np.isfinite(values).all(), tag
+        assert f"{tag}: " in caplog.text
+    last = [events.Scalars(f"coefficient/{modality}")[-1].value for modality in modalities]
+    assert last == pytest.approx(loss.coefficient.tolist())
+    assert sum(value**2 for value in last) == pytest.approx(len(modalities))
+
+
+def test_accumulated_gradients_are_those_of_the_larger_batch(workflow, tmp_path, phantoms, modalities):
+    cases = read_section(phantoms / "datalist.json", "training", modalities)[:2]
+    assert cases[0]["images"].keys() != cases[1]["images"].keys()
+    write_datalist(tmp_path / "two.json", {"training": cases, "validation": []}, modalities)
+    plain = {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 0.05}
+    settings = {"datalist_file": str(tmp_path / "two.json"), "optimizer": plain, "max_epochs": 2}
+    batch = run(workflow, tmp_path / "batch", *FILES, batch_size=2, **settings)
+    accumulated = run(workflow, tmp_path / "accumulated", *FILES, batch_size=1, accumulation_steps=2, **settings)
+    assert (batch[0].state.iteration, accumulated[0].state.iteration) == (2, 4)
+    assert accumulated[0].state.metrics == pytest.approx(batch[0].state.metrics, rel=1e-4)
+    torch.testing.assert_close(accumulated[1].coefficient, batch[1].coefficient)
+    assert torch.equal(accumulated[1].shown, batch[1].shown)
+    first, second = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("batch", "accumulated"))
+    torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-5)
