@@ -72,11 +72,11 @@ def _with_mean_region(means: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Give the mean over seeds with its 95 % confidence interval (Student's t); NaN bounds for a single value."""
-    values = np.asarray(values, dtype=float)
+    mean = float(np.mean(values))
     if len(values) < 2:
-        return float(values.mean()), math.nan, math.nan
-    low, high = stats.ttest_1samp(values, 0).confidence_interval(CONFIDENCE)
-    return float(values.mean()), float(low), float(high)
+        return mean, math.nan, math.nan
+    half = float(stats.sem(values) * stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return mean, mean - half, mean + half
 
 
 def compare(per_seed: pd.DataFrame, baseline: str, column: str = "num_modalities") -> pd.DataFrame:

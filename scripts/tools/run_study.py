@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,10 +98,11 @@ class RunStudy:
             self._write_datalist(datalist, run)
         failed = []
         with ThreadPoolExecutor(self.workers) as pool, tqdm(total=len(runs), unit="run", desc=self.root.name) as bar:
-            for run, ended_well in zip(runs, pool.map(self._run_one, runs), strict=True):
+            running = {pool.submit(self._run_one, run): run for run in runs}
+            for future in as_completed(running):
                 bar.update()
-                failed += [] if ended_well else [str(self._place(run))]
-        return failed
+                failed += [] if future.result() else [str(self._place(running[future]))]
+        return sorted(failed)
 
     def _chosen(self) -> list[Run]:
         """Runs of the variants asked for."""

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from monai.bundle import ConfigParser
+
+from scripts.study.plan import Run, Study, Variant, read_study
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+STUDIES = sorted((CONFIGS / "studies").glob("*.yaml"))
+PLAN = {
+    "missing_rates": {"mild": {"t1": 0.2}, "hard": {"t1": 0.8}},
+    "seeds": [3, 4],
+    "files": ["base.yaml"],
+    "options": {"max_epochs": 5, "batch_size": 1},
+    "variants": {
+        "without": None,
+        "with": {"files": ["method.yaml"], "options": {"batch_size": 2}, "missing_rates": ["hard"]},
+    },
+}
+
+
+def written(folder, **changes):
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump({**PLAN, **changes}, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def test_every_variant_runs_under_its_rates_with_every_seed_and_the_first_seed_comes_first(tmp_path):
+    names = [run.name for run in read_study(written(tmp_path)).runs()]
+    of_each_seed = ["mild/without/seed{}", "hard/without/seed{}", "hard/with/seed{}"]
+    assert names == [name.format(seed) for seed in (3, 4) for name in of_each_seed]
+
+
+def test_a_variant_comes_behind_what_all_runs_share_and_a_run_has_its_seed(tmp_path):
+    study = read_study(written(tmp_path))
+    run = Run("hard", "with", 4)
+    assert study.config_files(run) == ["base.yaml", "method.yaml"]
+    assert study.overrides(run) == {"max_epochs": 5, "batch_size": 2, "seed": 4}
+    assert study.overrides(Run("mild", "without", 3)) == {"max_epochs": 5, "batch_size": 1, "seed": 3}
+
+
+def test_more_seeds_and_variants_do_not_change_what_a_run_is(tmp_path):
+    more = {"seeds": [3, 4, 5], "variants": {**PLAN["variants"], "other": None}}
+    assert read_study(written(tmp_path)).record() == read_study(written(tmp_path, **more)).record()
+    assert read_study(written(tmp_path)).record() != read_study(written(tmp_path, options={})).record()
+
+
+def test_unknown_missing_rates_of_a_variant_are_refused():
+    with pytest.raises(ValueError, match=r"variant `a` asks for the missing rates \['mr'\]; expected some of \['x'\]"):
+        Study({"x": {"t1": 0.1}}, [0], {"a": Variant(missing_rates=["mr"])})
+
+
+@pytest.mark.parametrize("name", ["missing_rates", "seeds", "variants"])
+def test_a_study_without_anything_to_run_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=f"the study has no `{name}`"):
+        read_study(written(tmp_path, **{name: type(PLAN[name])()}))
+
+
+@pytest.mark.parametrize("changes", [{"epochs": 5}, {"variants": {"a": {"overlay": "x"}}}, {"variants": ["a"]}])
+def test_what_a_study_does_not_know_is_refused(tmp_path, changes):
+    with pytest.raises(ValueError, match=r"study .* is not understood: .* See configs/studies"):
+        read_study(written(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+def test_every_id_of_the_studies_that_come_with_the_bundle_exists(file):
+    study = read_study(file)
+    assert len(study.seeds) >= 3
+    for run in study.runs():
+        files = [str(CONFIGS.parent / name) for name in (*study.config_files(run), "configs/evaluate.yaml")]
+        config = ConfigParser(ConfigParser.load_config_files(files))
+        ids = [*study.overrides(run), *study.evaluation]
+        assert [id_ for id_ in ids if id_ not in config] == [], run.name
+        assert set(study.missing_rates[run.rates]) == set(config["modalities"])

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tables and figures of a study."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+
+from scripts.study.figures import draw_differences, draw_preference
+from scripts.study.plan import Run, Study, Variant
+from scripts.study.results import compare
+from scripts.study.tables import write_tables
+
+STUDY = Study(
+    missing_rates={"mr28": {"t1": 0.2, "t2": 0.8}},
+    seeds=[0, 1],
+    variants={"without": Variant(), "with": Variant()},
+    options={"max_epochs": 3},
+    about="A trial",
+)
+
+
+@pytest.fixture
+def summary():
+    """Sum up two seeds, which say the same for WT but not for ET."""
+    gains = {"wt": (0.1, 0.1001), "et": (-0.1, 0.3)}
+    rows = [
+        ("mr28", variant, seed, number, region, 0.5 + (gain[seed] if variant == "with" else 0))
+        for number in (1, "all")
+        for region, gain in gains.items()
+        for variant in STUDY.variants
+        for seed in STUDY.seeds
+    ]
+    return compare(
+        pd.DataFrame(rows, columns=["rates", "variant", "seed", "num_modalities", "region", "value"]), "without"
+    )
+
+
+def lines_of(path, start):
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(start)]
+
+
+def test_the_tables_hold_means_differences_and_what_was_run(summary, tmp_path):
+    minutes = {Run("mr28", variant, seed): 2.0 + seed for variant in STUDY.variants for seed in STUDY.seeds}
+    path = write_tables(tmp_path / "results.md", STUDY, {"num_modalities": summary}, minutes)
+    assert lines_of(path, "# ") == ["# A trial"]
+    assert lines_of(path, "## ") == ["## mr28 (missing in training: t1 20%, t2 80%), by modalities shown"]
+    assert "max_epochs: 3" in path.read_text(encoding="utf-8")
+    assert "without 2.5 (2), with 2.5 (2); 10 in all" in path.read_text(encoding="utf-8")
+    plain, of_method, difference = (line.split(" | ") for line in lines_of(path, "| all "))
+    assert plain[1:4] == ["without", "2", "0.500 [0.500, 0.500]"]
+    assert of_method[1:3] == ["with", "2"] and of_method[3].startswith("0.600 [")
+    wt, et = difference[3:]
+    assert wt.startswith("+0.100 [") and wt.endswith("*"), "the interval does not hold 0"
+    assert et.startswith("+0.100 [-") and "*" not in et, "the interval holds 0"
+
+
+def drawn(path):
+    """Share of the pixels of a picture that are not white."""
+    return float((imread(path)[..., :3].min(axis=2) < 0.9).mean())
+
+
+def test_the_figures_show_something(summary, tmp_path):
+    draw_differences(summary, tmp_path / "differences.png")
+    epochs = np.arange(1, 4)
+    curves = pd.concat(
+        pd.DataFrame({"tag": f"{kind}/{name}", "epoch": epochs, "value": rate * epochs})
+        for kind in ("distance", "coefficient")
+        for name, rate in (("t1", 0.1), ("t2", 0.2))
+    ).assign(rates="mr28", variant="with", seed=0)
+    draw_preference(curves, tmp_path / "preference.png")
+    assert 0.005 < drawn(tmp_path / "differences.png") < 0.5
+    assert 0.005 < drawn(tmp_path / "preference.png") < 0.5
+
+
+def test_without_moving_coefficients_and_differences_there_is_no_figure(summary, tmp_path):
+    draw_differences(summary[summary["variant"] == "without"], tmp_path / "differences.png")
+    still = {"tag": ["coefficient/t1"] * 2, "epoch": [1, 2], "value": [1.0, 1.0]}
+    draw_preference(pd.DataFrame(still).assign(rates="mr28", variant="with", seed=0), tmp_path / "preference.png")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""A study from its plan to its tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from scripts.tools.run_study import RunStudy
+
+ROOT = Path(__file__).parents[2]
+PLAN = {
+    "missing_rates": {"mr28": {"t1": 0.2, "t2": 0.8}},
+    "seeds": [5],
+    "options": {
+        "spacing": [8.0, 8.0, 8.0],
+        "patch_size": [16, 16, 16],
+        "network_def::width": 4,
+        "num_workers": 0,
+        "max_epochs": 1,
+        "val_interval": 9,
+        "device": "cpu",
+    },
+    "evaluation": {"validate::scores::metrics": ["dice"]},
+    "variants": {
+        "without": None,
+        "with": {"files": ["configs/method_passion.yaml"]},
+        "broken": {"options": {"network_def::width": "wide"}},
+    },
+}
+
+
+@pytest.fixture
+def study(tmp_path, phantoms, monkeypatch):
+    """Make a study of the phantoms, in the bundle's root folder."""
+    monkeypatch.chdir(ROOT)
+
+    def _study(plan=PLAN, **arguments):
+        file = tmp_path / "plan.yaml"
+        file.write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
+        return RunStudy(str(file), str(tmp_path / "study"), dataset_dir=str(phantoms), **arguments)
+
+    return _study
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Note the runs instead of making them; they end well."""
+    noted = []
+
+    def note(self, step, files, options, place):
+        noted.append((step, files, options))
+        return True
+
+    monkeypatch.setattr(RunStudy, "_bundle", note)
+    monkeypatch.setattr(RunStudy, "_write", lambda self, finished: None)
+    return noted
+
+
+def test_a_study_trains_evaluates_tabulates_and_names_what_failed(study, tmp_path, capsys):
+    with pytest.raises(SystemExit, match=r"1 runs failed, the logs in their folders say why:\n .*mr28/broken/seed5"):
+        study(threads=1)()
+    assert "2 of 3 runs are finished" in capsys.readouterr().out
+    folder = tmp_path / "study"
+    scores = pd.read_csv(folder / "scores.csv")
+    assert set(scores["variant"]) == {"without", "with"} and len(scores) == 2 * 2 * 15 * 3  # cases, subsets, regions
+    assert scores["value"].between(0, 1).all()
+    assert {"by_num_modalities.csv", "by_subset.csv", "curves.csv", "results.md"} <= {f.name for f in folder.iterdir()}
+    tags = pd.read_csv(folder / "curves.csv").query("variant == 'with'")["tag"]
+    assert "distance/flair" in set(tags)
+    assert "width" in (folder / "runs/mr28/broken/seed5/training.log").read_text(encoding="utf-8")
+    assert not list(folder.rglob("checkpoint*.pt"))
+
+
+def test_only_training_cases_lose_modalities_and_by_the_seed_of_the_run(study, tmp_path, commands, phantoms):
+    study(variants="without")()
+    listed = json.loads((tmp_path / "study/runs/mr28/without/seed5/datalist.json").read_text(encoding="utf-8"))
+    assert listed["missing_rates"] == PLAN["missing_rates"]["mr28"] and listed["rates_seed"] == 5
+    complete = json.loads((phantoms / "datalist.json").read_text(encoding="utf-8"))
+    assert [set(case["images"]) for case in listed["testing"]] == [set(c["images"]) for c in complete["testing"]]
+    before, after = (sum(len(case["images"]) for case in content["training"]) for content in (complete, listed))
+    assert 0 < after < before
+
+
+def test_what_is_finished_is_not_run_again_and_the_rest_is(study, commands):
+    study(variants=("without",))()
+    steps = [(step, options["seed"], "resume" in options) for step, _, options in commands]
+    assert steps == [("training", 5, False), ("evaluating", 5, False)]
+    commands.clear()
+    study(variants="without,with")()
+    assert [step for step, _, _ in commands] == ["training", "evaluating"]
+    assert commands[1][1] == ["configs/train.yaml", "configs/method_passion.yaml", "configs/evaluate.yaml"]
+    assert commands[1][2]["validate::scores::metrics"] == ["dice"] and "validate::scores::metrics" not in commands[0][2]
+
+
+def test_an_interrupted_training_is_resumed(study, tmp_path, commands):
+    left = tmp_path / "study/runs/mr28/without/seed5/training/checkpoints/checkpoint_epoch=1.pt"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    study(variants="without")()
+    assert [options.get("resume") for _, _, options in commands] == [True, None]
+    assert not left.exists(), "a finished run needs no checkpoints"
+
+
+def test_a_folder_of_another_plan_is_refused(study, commands):
+    study(variants="without")()
+    other = {**PLAN, "options": {**PLAN["options"], "max_epochs": 2}}
+    with pytest.raises(SystemExit, match=r"Study stopped: .* holds runs of another plan: `options` is "):
+        study(other)()
+    study({**PLAN, "seeds": [5, 6]}, variants="without")()  # more of the same is welcome
+    assert [options["seed"] for _, _, options in commands] == [5, 5, 6, 6]
+
+
+def test_unknown_variants_are_refused(study):
+    with pytest.raises(SystemExit, match=r"variants \['best'\] are not in .*; expected some of \['without', "):
+        study(variants="best")()
