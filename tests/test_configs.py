@@ -193,7 +193,7 @@ def test_every_network_trains_in_every_setting_and_by_every_method(workflow, tmp
 # --- inference.yaml repeats what train.yaml says: MONAI Label reads that file alone -----------------
 
 SHARED = ["modalities", "num_classes", "regions", "spatial_dims", "orientation", "spacing", "patch_size"]
-SHARED += ["sliding_window_overlap", "precision", "network_def", "device", "model_file"]
+SHARED += ["sliding_window_overlap", "sliding_window_batch", "precision", "network_def", "device", "model_file"]
 
 
 @pytest.mark.parametrize("id_", SHARED)
