@@ -14,6 +14,7 @@ from monai.engines import SupervisedEvaluator
 from torch import Tensor
 
 from .data.case_error import CaseError
+from .slices import drop_slice_axis
 
 logger = logging.getLogger(__name__)
 
@@ -21,14 +22,20 @@ FAILURE = "failure"  # key under which a batch carries the reason why its case c
 
 
 def prepare_batch(
-    batchdata: Mapping[str, Any], device: torch.device | str | None, non_blocking: bool = False, **kwargs: Any
+    batchdata: Mapping[str, Any],
+    device: torch.device | str | None,
+    non_blocking: bool = False,
+    spatial_dims: int | None = None,
+    **kwargs: Any,
 ) -> tuple[Tensor, Tensor, tuple, dict[str, Tensor]]:
     """Turn a batch into ``(image, label, args, kwargs)`` of MONAI's trainer, as plain tensors.
 
     ``available`` ``(B, M)`` goes to the network as an argument where a setting wrote it; elsewhere the network reads
-    what is available from the NaN channels.
+    what is available from the NaN channels. ``spatial_dims`` are those of the network: for 2, a patch is one slice of
+    a stack, whose last axis is dropped (``drop_slice_axis``).
     """
-    image, label = (_plain(batchdata[key]).to(device, non_blocking=non_blocking) for key in ("image", "label"))
+    plain = (_plain(batchdata[key]).to(device, non_blocking=non_blocking) for key in ("image", "label"))
+    image, label = (drop_slice_axis(each, spatial_dims) for each in plain)
     extra = {"available": batchdata["available"].to(device)} if "available" in batchdata else {}
     return image, label, (), extra
 

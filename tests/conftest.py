@@ -9,6 +9,7 @@ import sys
 import zlib
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -16,11 +17,16 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
 from scripts.phantom.dataset import PhantomSettings, write_phantoms
+from scripts.tools.make_datalist import MakeDatalist
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
 REAL_DATA = ROOT.parent / "shared" / "data"
 MODALITIES = ["flair", "t1ce", "t1", "t2"]
+# Signal of background, left and right blood pool, normal myocardium, edema, scar; by ending of the file
+HEART_SIGNALS = {"C0": [250, 900, 900, 350, 400, 400], "DE": [150, 500, 500, 80, 130, 900]}
+HEART_SIGNALS["T2"] = [250, 120, 120, 350, 900, 750]
+HEART_VALUES = np.array([0, 500, 600, 200, 1220, 2221])
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +93,61 @@ def phantoms(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def write_hearts():
+    """Write toy stacks as MyoPS2020 has them: see ``_write_hearts``."""
+    return _write_hearts
+
+
+def oblique_affine(voxel):
+    """Turn the axes of a stack, voxels in mm, away from the body's: slices lie closest to front to back."""
+    about_x, about_z = np.deg2rad([55, 35])
+    tilt = np.array([[1, 0, 0], [0, np.cos(about_x), -np.sin(about_x)], [0, np.sin(about_x), np.cos(about_x)]])
+    turn = np.array([[np.cos(about_z), -np.sin(about_z), 0], [np.sin(about_z), np.cos(about_z), 0], [0, 0, 1]])
+    return nib.affines.from_matvec(turn @ tilt @ np.diag(voxel), [30, -60, 90])
+
+
+def _heart_classes(shape, random):
+    """Draw the classes of one stack: two blood pools, a ring of myocardium, in it a sector of edema around scar."""
+    centre, inner, start = random.uniform(46, 52, 2), random.uniform(9, 12), random.uniform(-np.pi, np.pi)
+    axes = np.meshgrid(*(np.arange(length) for length in shape[:2]), indexing="ij")
+    x, y = (axis - middle for axis, middle in zip(axes, centre, strict=True))
+    radius, angle = np.hypot(x, y), (np.arctan2(y, x) - start) % (2 * np.pi)
+    classes = np.zeros(shape, dtype=np.uint8)
+    for level in range(shape[2]):
+        size = inner * (1 - 0.25 * level / shape[2])  # towards the apex
+        ring = (radius >= size) & (radius < size + 7)
+        classes[..., level][(np.hypot(x + 20, y) < size + 6) & (radius >= size + 7)] = 2
+        classes[..., level][radius < size] = 1
+        classes[..., level][ring] = 3
+        if level != shape[2] - 1:  # the last slice is healthy
+            classes[..., level][ring & (angle < 1.8)] = 4
+            classes[..., level][ring & (angle < 1.2) & (radius < size + 5)] = 5
+    return classes
+
+
+def _write_hearts(folder, number, missing=None, seed=0):
+    """Write ``number`` cases into ``train25`` and labels into ``train25_myops_gd``.
+
+    ``missing`` says which endings a case, by its number, does not have.
+    """
+    random = np.random.default_rng(seed)
+    for name in ("train25", "train25_myops_gd"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for case in range(number):
+        shape = (96, 96 + 4 * (case % 2), 2 + case % 3)
+        affine = oblique_affine([1.25, 1.25, 12.0])
+        classes = _heart_classes(shape, random)
+        for ending, signals in HEART_SIGNALS.items():
+            if ending not in (missing or {}).get(case, ()):
+                image = np.array(signals)[classes] * random.uniform(0.8, 1.25) + random.normal(0, 40, shape)
+                image = nib.Nifti1Image(np.abs(image).astype(np.int16), affine)
+                nib.save(image, folder / "train25" / f"myops_training_{101 + case}_{ending}.nii.gz")
+        label = nib.Nifti1Image(HEART_VALUES[classes].astype([np.uint16, np.int16][case % 2]), affine)
+        nib.save(label, folder / "train25_myops_gd" / f"myops_training_{101 + case}_gd.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny(phantoms):
     """Overrides that make every configuration quick on the phantoms."""
     return {
@@ -97,6 +158,18 @@ def tiny(phantoms):
         "network_def::width": 4,
         "device": "cpu",
     }
+
+
+@pytest.fixture(scope="session")
+def hearts(write_hearts, tmp_path_factory):
+    """Make a data set of toy stacks: 4 training cases at the missing rates 357, 1 for validation, 1 for testing.
+
+    Returns what makes ``dataset_myops2020.yaml`` quick on it.
+    """
+    folder = write_hearts(tmp_path_factory.mktemp("hearts"), 6)
+    rates = "bssfp=0.3,lge=0.5,t2=0.7"
+    MakeDatalist(folder, folder / "datalist.json", split=(4, 1, 1), missing_rates=rates).write()
+    return {"dataset_dir": str(folder), "spacing": [2.0, 2.0, -1], "patch_size": [48, 48, 1]}
 
 
 @pytest.fixture(scope="session")

@@ -80,6 +80,15 @@ def test_a_training_batch_becomes_plain_tensors_and_what_is_available():
     assert torch.equal(keywords["available"], available)
 
 
+def test_patches_of_a_stack_reach_a_2d_network_as_slices():
+    case = {"case": "a", "image": torch.rand(2, 3, 4, 1), "label": torch.ones(1, 3, 4, 1)}
+    image, label, _, _ = prepare_batch(list_data_collate([case]), "cpu", spatial_dims=2)
+    assert torch.equal(image[0], case["image"][..., 0])
+    assert label.shape == (1, 1, 3, 4)
+    with pytest.raises(ValueError, match=r"a patch has \(3, 3, 3\) voxels.*`spatial_dims: 2`"):
+        prepare_batch(list_data_collate([item("b") | {"label": torch.zeros(1, 3, 3, 3)}]), "cpu", spatial_dims=2)
+
+
 def test_without_a_setting_the_network_is_left_to_read_nan_channels_itself():
     batch = list_data_collate([item("a") | {"label": torch.zeros(1, 3, 3, 3)}])
     assert prepare_batch(batch, "cpu")[2:] == ((), {})

@@ -14,7 +14,7 @@ import yaml
 
 # Label maps stored with a scale factor come back as 0.99999997; interpolated ones are off by far more.
 INTEGER_TOLERANCE = 1e-3
-HIGHEST_VALUE = 255  # of a label file, and of an internal class
+HIGHEST_VALUE, HIGHEST_CLASS = 65535, 255  # of a label file, and of an internal class
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,18 @@ class LabelConvention:
         name: how datalists name it.
         read: internal class of every value that a file may have.
         write: value that a file gets for every internal class.
+        class_names: what internal classes are; those of another task have other names.
     """
 
     name: str
     read: Mapping[int, int]
     write: Mapping[int, int]
+    class_names: Mapping[int, str]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Smallest unsigned type that holds every value written: uint8, or uint16 where one is above 255."""
+        return np.min_scalar_type(max(self.write.values()))
 
 
 @lru_cache(maxsize=1)
@@ -47,8 +54,9 @@ def get_convention(convention: str | Mapping, conventions: Mapping[str, Mapping]
     """Look up a convention by name, or build one from a mapping.
 
     Args:
-        convention: a name, or a mapping. A mapping is ``{"read": {file value: class}, "write": {file value: class}}``
-            or, shorter, ``{file value: class}``. Keys may be text (``"4"``), as JSON has them.
+        convention: a name, or a mapping. A mapping is ``{"read": {file value: class}, "write": {file value: class},
+            "classes": {class: name}}``, the last two optional, or, shorter, ``{file value: class}``. Keys may be text
+            (``"4"``), as JSON has them. Values may be up to 65535, classes up to 255.
         conventions: mappings of further conventions by name, from configuration; they win over the package's own.
 
     Raises:
@@ -70,18 +78,21 @@ def _build(name: str, mapping: Mapping) -> LabelConvention:
     nested = mapping if "read" in mapping else {"read": mapping}
     try:
         read, write = ({int(v): int(c) for v, c in nested.get(k, nested["read"]).items()} for k in ("read", "write"))
+        class_names = {int(label): str(text) for label, text in nested.get("classes", {0: "background"}).items()}
     except (AttributeError, TypeError, ValueError) as error:
-        message = f"label convention `{name}` is {mapping}; expected {{file value: class}}, both integers."
+        message = f"label convention `{name}` is {mapping}; expected {{file value: class}}, both integers, and under "
+        message += "`classes`, if it is there, {class: name}."
         raise ValueError(message) from error
-    numbers = {*read, *read.values()}
-    if not numbers or min(numbers) < 0 or max(numbers) > HIGHEST_VALUE:
-        raise ValueError(f"label convention `{name}` has the numbers {sorted(numbers)}; expected 0 to {HIGHEST_VALUE}.")
+    for numbers, highest in ((set(read), HIGHEST_VALUE), (set(read.values()), HIGHEST_CLASS)):
+        if not numbers or min(numbers) < 0 or max(numbers) > highest:
+            what = "classes" if highest == HIGHEST_CLASS else "file values"
+            raise ValueError(f"label convention `{name}` has the {what} {sorted(numbers)}; expected 0 to {highest}.")
     if any(read.get(value) != label for value, label in write.items()) or len(set(write.values())) < len(write):
         raise ValueError(
             f"label convention `{name}` reads {read} and writes {write}; expected one of the values read for each "
             "class. Where several values are one class, say under `write` which of them is written."
         )
-    return LabelConvention(name, read, {label: value for value, label in write.items()})
+    return LabelConvention(name, read, {label: value for value, label in write.items()}, class_names)
 
 
 def to_internal(
@@ -106,13 +117,13 @@ def to_internal(
     if not set((np.flatnonzero(counts) - 1).tolist()) <= set(chosen.read):
         values = {int(value) for value in np.unique(np.rint(array)).tolist()}
         raise ValueError(_misfit(values, chosen, conventions))
-    table = np.zeros(HIGHEST_VALUE + 1, dtype=np.uint8)
+    table = np.zeros(max(chosen.read) + 1, dtype=np.uint8)
     table[list(chosen.read)] = list(chosen.read.values())
     return table[found]
 
 
 def _integers(array: np.ndarray, convention: LabelConvention) -> np.ndarray:
-    """Round to int16, what lies outside 0 to 255 to -1 or 256; refuse what is not an integer."""
+    """Round to integers, what lies outside the convention to -1 or one too high; refuse what is not an integer."""
     rounded = np.rint(array)
     with np.errstate(invalid="ignore"):
         odd = ~(np.abs(array - rounded) <= INTEGER_TOLERANCE)  # True for NaN and infinity as well
@@ -122,7 +133,8 @@ def _integers(array: np.ndarray, convention: LabelConvention) -> np.ndarray:
             f"the label has {int(odd.sum())} values that are not integers, e.g. {examples}; convention "
             f"`{convention.name}` has {sorted(convention.read)}. Was the label map interpolated?"
         )
-    return np.clip(rounded, -1, HIGHEST_VALUE + 1).astype(np.int16)
+    above = max(convention.read) + 1
+    return np.clip(rounded, -1, above).astype(np.int16 if above < np.iinfo(np.int16).max else np.int32)
 
 
 def _misfit(values: set[int], convention: LabelConvention, conventions: Mapping[str, Mapping] | None) -> str:
@@ -147,7 +159,8 @@ def from_internal(
         conventions: further conventions by name, from configuration.
 
     Returns:
-        uint8 array of the same shape.
+        Array of the same shape, of the smallest unsigned type that holds every value of the convention: uint8, or
+        uint16 where one is above 255.
 
     Raises:
         ValueError: if a class is not an integer, or the convention has no value for it.
@@ -161,13 +174,13 @@ def from_internal(
             f"the array holds classes that label convention `{chosen.name}` cannot write; "
             f"it has {sorted(chosen.write)}. ({error})"
         ) from error
-    table = np.zeros(HIGHEST_VALUE + 1, dtype=np.uint8)
+    table = np.zeros(max(chosen.write) + 1, dtype=chosen.dtype)
     table[list(chosen.write)] = list(chosen.write.values())
     return table[classes]
 
 
 def channel_definition(convention: str | Mapping, conventions: Mapping[str, Mapping] | None = None) -> dict[str, str]:
     """Describe the values of a written label map, as ``channel_def`` of a bundle's metadata: ``{"4": "edema"}``."""
-    names = _table()["classes"]
-    written = {value: label for label, value in get_convention(convention, conventions).write.items()}
-    return {str(value): names.get(written[value], f"class {written[value]}") for value in sorted(written)}
+    chosen = get_convention(convention, conventions)
+    written = sorted((value, label) for label, value in chosen.write.items())
+    return {str(value): chosen.class_names.get(label, f"class {label}") for value, label in written}

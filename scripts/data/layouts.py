@@ -102,14 +102,16 @@ def find_cases(
 
 
 def order_modalities(entries: Sequence[dict]) -> list[str]:
-    """Choose the order of the modalities that entries name: that of ``layouts.yaml``, then others as they come.
+    """Choose the order of the modalities that entries name: the default of ``layouts.yaml``, else that of a layout.
 
-    The whole default list is returned where it covers every name, also those that no case has.
+    The first of them that covers every name is returned whole, with names that no case has. Where none does: the names
+    of the default, then the others as they come.
     """
     names = [name for entry in entries for name in listed_modalities(entry)]
-    default = read_layout_file()["modalities"]
-    if set(names) <= set(default):
-        return list(default)
+    default, layouts = (read_layout_file()[key] for key in ("modalities", "layouts"))
+    for order in (default, *(spec["images"] for spec in layouts.values())):
+        if set(names) <= set(order):
+            return list(order)
     return [name for name in default if name in names] + [name for name in dict.fromkeys(names) if name not in default]
 
 

@@ -32,7 +32,8 @@ class ImageFile:
     """Read one file in any format that MONAI's ``LoadImage`` knows.
 
     Called with ``(file, case, channels)``. ``channels`` is how many images the file is expected to hold: 1, or more
-    for a stacked file. Trailing dimensions of size one are dropped while more than two spatial ones remain.
+    for a stacked file. Trailing dimensions of size one are dropped while more than three spatial ones remain, so that a
+    single slice ``(X, Y, 1)`` is a volume as its neighbours are.
 
     Shape:
         - output: ``(channels, *S)`` float32 ``MetaTensor`` with two or three spatial dimensions; its ``affine`` and
@@ -88,7 +89,7 @@ def with_meta(image: Tensor, source: MetaTensor) -> MetaTensor:
 
 def _channels_first(image: Tensor, channels: int) -> Tensor:
     """Drop trailing singletons; find the channels of 2D images stacked along a last dimension."""
-    while image.ndim > 3 and image.shape[-1] == 1:
+    while image.ndim > 4 and image.shape[-1] == 1:
         image = image[..., 0]
     if channels > 1 and image.shape[0] == 1 and image.shape[-1] == channels:
         image = image[0].movedim(-1, 0)  # (1, X, Y, channels) -> (channels, X, Y)

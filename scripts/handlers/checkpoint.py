@@ -33,7 +33,8 @@ class RunCheckpointHandler:
     ``best.pt`` (likewise, of the best validation). ``model_file`` is a flat state dict of the network alone: the best
     by validation, or the last where nothing was validated.
 
-    Attach to the trainer behind the handlers that change state at the end of an epoch (learning rate, validation).
+    Attach to the trainer behind the handlers that change state at the end of an epoch (learning rate, validation), and
+    behind those that log it: an epoch that a resumed run does not repeat is then in the logs, whenever the run died.
     Without ``resume``, checkpoints that an earlier run left in ``save_dir`` are moved aside, never overwritten.
 
     Args:

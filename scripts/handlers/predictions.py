@@ -15,7 +15,7 @@ import torch
 from ignite.engine import Engine
 from monai.engines.utils import IterationEvents
 
-from ..data.label_conventions import to_internal
+from ..data.label_conventions import from_internal, to_internal
 from ..files import replacing, write_json
 from ..metrics.regions import volumes_ml
 from ..modalities import subset_name
@@ -28,9 +28,9 @@ class PredictionWriter:
     """Write one label map and one JSON file for each case of an inference run.
 
     ``<output_dir>/<case>.nii.gz`` lies on the grid and affine of the input and carries the values of the asked-for
-    label convention. ``<output_dir>/<case>.json`` says which modalities were used, voxels and volume (mL) of each
-    region, and warnings. Attach to a ``CaseEvaluator`` whose postprocessing leaves ``pred`` as a label map ``(1, *S)``
-    of that convention on the grid of the input.
+    label convention, as uint8, or uint16 where the convention goes beyond 255. ``<output_dir>/<case>.json`` says which
+    modalities were used, voxels and volume (mL) of each region, and warnings. Attach to a ``CaseEvaluator`` whose
+    postprocessing leaves ``pred`` as a label map ``(1, *S)`` of that convention on the grid of the input.
 
     Args:
         output_dir: folder of the results, made if need be.
@@ -62,12 +62,12 @@ class PredictionWriter:
     def write_case(self, case: Mapping[str, Any]) -> None:
         """Write one case; ``pred`` ``(1, *S)`` must carry the affine of the input's grid."""
         prediction = case["pred"]
-        labels = prediction[0].cpu().numpy().astype(np.uint8)
+        classes = to_internal(prediction[0].cpu().numpy(), self.label_convention)
+        labels = from_internal(classes, self.label_convention)
         affine = np.asarray(prediction.affine, dtype=float)
         spacing = nib.affines.voxel_sizes(affine).tolist()
         acquired = acquired_modalities(torch.as_tensor(case["image"])[None])[0]
-        classes = torch.as_tensor(to_internal(labels, self.label_convention))
-        volumes = volumes_ml(classes, self.regions, spacing)
+        volumes = volumes_ml(torch.as_tensor(classes), self.regions, spacing)
         path = self.output_dir / f"{case['case']}.nii.gz"
         with replacing(path) as temporary:
             image = nib.Nifti1Image(labels, affine)

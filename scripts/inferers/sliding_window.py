@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..modalities import ALL, evaluable_subsets, parse_subset, unique_rows
 from ..networks.base import acquired_modalities
+from ..slices import drop_slice_axis, restore_slice_axis
 from .autocast import reduced_precision
 
 
@@ -24,6 +25,8 @@ class IncompleteSlidingWindowInferer(SlidingWindowInferer):
         overlap: share of a window that the next one covers, 0 to below 1; 0.5 is the published setting.
         sw_batch_size: windows for each forward pass.
         precision: ``"float32"`` or ``"bfloat16"`` for the network; probabilities are averaged in float32.
+        spatial_dims: of the network; 2 takes stacks by windows of one slice, ``roi_size`` ``(X, Y, 1)``. ``None``: as
+            many as the image has.
         kwargs: further arguments of MONAI's ``SlidingWindowInferer``; its default weighting is uniform, as published.
 
     Shape:
@@ -37,18 +40,20 @@ class IncompleteSlidingWindowInferer(SlidingWindowInferer):
         overlap: float = 0.5,
         sw_batch_size: int = 1,
         precision: str = "float32",
+        spatial_dims: int | None = None,
         **kwargs,
     ) -> None:
         super().__init__(roi_size=roi_size, overlap=overlap, sw_batch_size=sw_batch_size, **kwargs)
-        self.precision = precision
+        self.precision, self.spatial_dims = precision, spatial_dims
 
     def __call__(self, inputs: Tensor, network: nn.Module, *args, **kwargs) -> Tensor:
         acquired = self.acquired(inputs)
 
         def predict(window: Tensor) -> Tensor:
+            image = drop_slice_axis(window, self.spatial_dims)
             with reduced_precision(window.device, self.precision):
-                logits = network(window, acquired.expand(window.shape[0], -1))
-            return logits.float().softmax(dim=1)
+                logits = network(image, acquired.expand(window.shape[0], -1))
+            return restore_slice_axis(logits.float().softmax(dim=1), window)
 
         return super().__call__(inputs, predict)
 
@@ -111,10 +116,12 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
         subsets = self.subsets_for(acquired[0].cpu()).to(acquired.device)
 
         def predict(window: Tensor) -> Tensor:
+            image = drop_slice_axis(window, self.spatial_dims)
             with reduced_precision(window.device, self.precision):
-                features = network.encode(window, acquired.expand(window.shape[0], -1))
+                features = network.encode(image, acquired.expand(window.shape[0], -1))
                 logits = [self._fuse(network, features, subset) for subset in subsets]
-            return torch.cat([each.float().softmax(dim=1) for each in logits], dim=1)  # (b, K * C, *roi)
+            probabilities = torch.cat([each.float().softmax(dim=1) for each in logits], dim=1)
+            return restore_slice_axis(probabilities, window)  # (b, K * C, *roi)
 
         probabilities = SlidingWindowInferer.__call__(self, inputs, predict)
         return probabilities.unflatten(1, [len(subsets), -1]).argmax(dim=2).to(torch.uint8)

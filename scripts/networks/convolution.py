@@ -58,7 +58,10 @@ def join_backward(gradient: Tensor, inputs: Sequence[Tensor], size: list[int] | 
 def pad(x: Tensor, weight: Tensor) -> Tensor:
     """Pad by reflection so that a convolution with ``weight`` and stride 1 keeps the size."""
     width = weight.shape[-1] // 2
-    return x if width == 0 else F.pad(x, [width] * (2 * (x.dim() - 2)), mode="reflect")
+    if width == 0:
+        return x
+    # in 2D, CPU autocast would leave it in float32
+    return F.pad(x, [width] * (2 * (x.dim() - 2)), mode="reflect").to(x.dtype)
 
 
 def pad_backward(gradient: Tensor, weight: Tensor) -> Tensor:

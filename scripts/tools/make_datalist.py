@@ -45,7 +45,7 @@ class MakeDatalist:
         label_pattern: file name of the label that goes with the patterns.
         label_convention: what the label values of the patterns' cases mean, e.g. brats2015; without patterns it takes
             the place of the layout's own.
-        modalities: names in the order wanted; by default flair,t1ce,t1,t2, or those of the patterns.
+        modalities: names in the order wanted; by default those of the layout (flair,t1ce,t1,t2), or of the patterns.
         split: fractions or numbers of cases for training, validation and testing, e.g. 0.7,0.1,0.2.
         folds: number of folds, instead of a split.
         sections: where there is neither split nor folds, the sections that all cases go to.

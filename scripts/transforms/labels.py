@@ -25,7 +25,7 @@ class ToLabelConventiond(MapTransform):
 
     Shape:
         - input: ``(1, *S)`` internal classes, integers of any number type
-        - output: ``(1, *S)`` uint8
+        - output: ``(1, *S)`` uint8, or int32 where the convention goes beyond 255 (torch knows little of uint16)
 
     Raises:
         ValueError: if the convention is unknown, or cannot write a class that occurs.
@@ -46,5 +46,6 @@ class ToLabelConventiond(MapTransform):
         result = dict(data)
         for key in self.key_iterator(result):
             values = from_internal(convert_to_numpy(result[key]), self.convention, self.conventions)
-            result[key] = convert_to_dst_type(values, result[key], dtype=torch.uint8)[0]
+            dtype = torch.uint8 if values.dtype.itemsize == 1 else torch.int32
+            result[key] = convert_to_dst_type(values, result[key], dtype=dtype)[0]
         return result

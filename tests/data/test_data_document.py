@@ -28,11 +28,17 @@ def table(first_column: str) -> dict[str, list[str]]:
 
 def test_label_conventions_are_those_of_the_package():
     rows = table("`label_convention`")
-    assert set(rows) == set(convention_names())
+    assert {*rows, "myops2020"} == set(convention_names())
     for name, row in rows.items():
         read = get_convention(name).read
         assert row[:5] == [MEANINGS[read.get(value)] for value in range(5)]
         assert max(read) <= 4
+
+
+def test_values_of_hearts_are_those_of_the_package():
+    convention = get_convention("myops2020")
+    expected = {str(v): [str(label), convention.class_names[label]] for v, label in convention.read.items()}
+    assert table("value in the file") == expected
 
 
 def test_layouts_are_those_of_the_package():

@@ -16,6 +16,7 @@ from scripts.data.label_conventions import (
 )
 
 BACKGROUND, NCR, ED, ET = range(4)
+LVB, RVB, MYO, EDEMA, SCAR = range(1, 6)
 
 # (values in the file, the classes they mean), from the publications of each data set
 MEANINGS = {
@@ -25,6 +26,7 @@ MEANINGS = {
     "brats2023": ([0, 1, 2, 3], [BACKGROUND, NCR, ED, ET]),
     "brats2024": ([0, 1, 2, 3, 4], [BACKGROUND, NCR, ED, ET, BACKGROUND]),
     "msd": ([0, 1, 2, 3], [BACKGROUND, ED, NCR, ET]),
+    "myops2020": ([0, 200, 500, 600, 1220, 2221], [BACKGROUND, MYO, LVB, RVB, EDEMA, SCAR]),
 }
 
 
@@ -33,9 +35,11 @@ def test_every_convention_has_its_meaning_stated_here():
 
 
 @pytest.mark.parametrize("name", MEANINGS)
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int64, np.float32, np.float64])
 def test_file_values_become_the_classes_they_mean(name, dtype):
     values, classes = MEANINGS[name]
+    if max(values) > np.iinfo(np.uint8).max and dtype == np.uint8:
+        pytest.skip("no file of this type can have these values")
     result = to_internal(np.array(values, dtype=dtype).reshape(1, -1), name)
     assert result.dtype == np.uint8
     assert result.tolist() == [classes]
@@ -43,8 +47,10 @@ def test_file_values_become_the_classes_they_mean(name, dtype):
 
 @pytest.mark.parametrize("name", MEANINGS)
 def test_written_classes_are_read_back_as_they_were(name):
-    classes = np.array([[BACKGROUND, NCR], [ED, ET]])
+    classes = np.array(sorted(set(MEANINGS[name][1])))[:, None]
     written = from_internal(classes, name)
+    assert written.dtype == (np.uint16 if name == "myops2020" else np.uint8)
+    assert written.shape == classes.shape
     assert set(written.ravel().tolist()) <= set(MEANINGS[name][0])
     assert np.array_equal(to_internal(written, name), classes)
 
@@ -71,6 +77,24 @@ def test_an_enhancing_tumour_of_2021_is_refused_as_2023_and_the_fitting_conventi
 def test_values_that_no_convention_has_are_refused(values):
     with pytest.raises(ValueError, match="no known convention fits"):
         to_internal(np.array(values), "brats2021")
+
+
+@pytest.mark.parametrize("value", [-1, 1, 199, 501, 2222, 65536 + 200])
+def test_a_value_between_or_beyond_those_of_a_convention_is_refused(value):
+    with pytest.raises(ValueError, match=rf"values \[.*{value}.*\], but convention `myops2020` has \[0, 200, 500"):
+        to_internal(np.array([200, value]), "myops2020")
+
+
+def test_file_values_may_be_those_of_16_bits_and_classes_those_of_8():
+    widest = {0: 0, 65535: 255}
+    for dtype in (np.uint16, np.int32, np.float32):
+        assert to_internal(np.array([65535, 0], dtype=dtype), widest).tolist() == [255, 0]
+    written = from_internal(np.array([255, 0]), widest)
+    assert written.dtype == np.uint16 and written.tolist() == [65535, 0]
+    with pytest.raises(ValueError, match=r"has the file values \[0, 65536\]; expected 0 to 65535"):
+        get_convention({0: 0, 65536: 1})
+    with pytest.raises(ValueError, match=r"has the classes \[0, 256\]; expected 0 to 255"):
+        get_convention({0: 0, 1: 256})
 
 
 @pytest.mark.parametrize("value", [0.5, 1.01, np.nan, np.inf])
@@ -105,7 +129,9 @@ def test_a_mapping_that_does_not_say_what_to_write_is_refused():
         get_convention({0: 0, 1: 1, 3: 1})
 
 
-@pytest.mark.parametrize("mapping", [{0: "background"}, {}, {0: 0, 1: 256}, {"read": [0, 1]}])
+@pytest.mark.parametrize(
+    "mapping", [{0: "background"}, {}, {0: 0, 1: 256}, {"read": [0, 1]}, {"read": {0: 0}, "classes": [0]}]
+)
 def test_a_mapping_without_integers_is_refused(mapping):
     with pytest.raises(ValueError, match="label convention `custom` (is|has)"):
         get_convention(mapping)
@@ -122,3 +148,12 @@ def test_the_channel_definition_names_the_values_that_are_written():
     assert channel_definition("brats2015") == {**names, "4": "enhancing tumor"}
     assert channel_definition("brats2024") == {**names, "3": "enhancing tumor"}
     assert channel_definition({0: 0, 5: 9}) == {"0": "background", "5": "class 9"}
+
+
+def test_classes_have_the_names_of_their_own_task():
+    named = channel_definition("myops2020")
+    assert list(named) == ["0", "200", "500", "600", "1220", "2221"]
+    assert (named["500"], named["2221"]) == ("left ventricular blood pool", "myocardial scar")
+    assert not set(named.values()) & (set(channel_definition("brats2021").values()) - {"background"})
+    ours = {"read": {0: 0, 7: 1}, "classes": {"1": "gland"}}
+    assert channel_definition(ours) == {"0": "class 0", "7": "gland"}

@@ -116,6 +116,48 @@ def test_upenn_gbm_with_labels_in_a_folder_of_their_own(tmp_path):
     assert entry["label"] == f"images_segm/{name}_segm.nii.gz" and entry["label_convention"] == "brats2021"
 
 
+def test_myops_with_labels_in_a_folder_of_their_own_and_incomplete_cases(tmp_path):
+    make(tmp_path, *(f"train25/myops_training_101_{ending}.nii.gz" for ending in ("C0", "DE", "T2")))
+    make(tmp_path, "train25/myops_training_102_T2.nii.gz")
+    make(tmp_path, *(f"train25_myops_gd/myops_training_{number}_gd.nii.gz" for number in (101, 102)))
+    found = short(find_cases(tmp_path), tmp_path)
+    assert found["myops_training_101"] == {
+        "layout": "myops2020",
+        "images": {
+            "bssfp": "train25/myops_training_101_C0.nii.gz",
+            "lge": "train25/myops_training_101_DE.nii.gz",
+            "t2": "train25/myops_training_101_T2.nii.gz",
+        },
+        "label": "train25_myops_gd/myops_training_101_gd.nii.gz",
+        "label_convention": "myops2020",
+    }
+    assert list(found["myops_training_102"]["images"]) == ["t2"]
+    assert found["myops_training_102"]["layout"] == "myops2020"
+
+
+def test_a_t2_image_belongs_to_the_layout_whose_label_or_other_images_lie_beside_it(tmp_path):
+    # `<case>_T2` alone is a name of three layouts
+    make(tmp_path, "h1/A_T2.nii", "h1/A_gd.nii", "h2/B_T2.nii", "h2/B_C0.nii")
+    make(tmp_path, "u1/C_T2.nii", "u1/C_tumor_segmentation.nii", "p1/D_T2.nii", "p1/D_T1GD.nii", "p1/D_segm.nii")
+    found = {entry["case"]: (entry["layout"], entry.get("label_convention")) for entry in find_cases(tmp_path)}
+    assert found == {
+        "A": ("myops2020", "myops2020"),
+        "B": ("myops2020", None),
+        "C": ("ucsf_pdgm", "brats2021"),
+        "D": ("upenn_gbm", "brats2021"),
+    }
+
+
+def test_a_t2_image_alone_follows_its_neighbours_and_is_called_t2_in_any_case(tmp_path):
+    heart = make(tmp_path / "hearts", "A_C0.nii", "A_T2.nii", "B_T2.nii")
+    brain = make(tmp_path / "brains", "A_FLAIR.nii", "A_T1c.nii", "B_T2.nii")
+    for folder, layout in ((heart, "myops2020"), (brain, "ucsf_pdgm")):
+        (alone,) = [entry for entry in find_cases(folder) if entry["case"] == "B"]
+        assert (alone["layout"], list(alone["images"])) == (layout, ["t2"])
+    (entry,) = find_cases(make(tmp_path / "one", "X_T2.nii"), modalities=["bssfp", "lge", "t2"])
+    assert list(entry["images"]) == ["t2"]
+
+
 def test_decathlon_channels_come_in_the_order_its_description_states(tmp_path):
     make_decathlon(tmp_path / "Task01", modality={"1": "T1w", "0": "T2w", "2": "FLAIR", "3": "t1gd"})
     assert short(find_cases(tmp_path), tmp_path) == {
@@ -301,6 +343,12 @@ def test_modalities_of_own_patterns_come_after_the_known_ones():
     own = {"case": "a", "images": {"de": "x", "t2": "x", "c0": "x"}}
     assert order_modalities([own]) == ["t2", "de", "c0"]
     assert order_modalities([{"case": "b", "image": "x", "channels": ["t2", None]}]) == ["flair", "t1ce", "t1", "t2"]
+
+
+def test_modalities_of_a_layout_have_its_order():
+    hearts = [{"case": case, "images": {name: "x"}} for case, name in (("a", "t2"), ("b", "lge"))]
+    assert order_modalities(hearts) == ["bssfp", "lge", "t2"]
+    assert order_modalities([*hearts, {"case": "c", "images": {"flair": "x"}}]) == ["flair", "t2", "lge"]
 
 
 def test_every_layout_names_a_label_convention_that_exists():

@@ -63,9 +63,9 @@ def test_an_image_is_read_channel_first_with_its_affine(read, write):
 
 
 @pytest.mark.parametrize(
-    ("stored", "shape"), [((6, 7, 8, 1), (1, 6, 7, 8)), ((6, 7, 8, 1, 1), (1, 6, 7, 8)), ((6, 7, 1), (1, 6, 7))]
+    ("stored", "shape"), [((6, 7, 8, 1), (1, 6, 7, 8)), ((6, 7, 8, 1, 1), (1, 6, 7, 8)), ((6, 7, 1), (1, 6, 7, 1))]
 )
-def test_trailing_dimensions_of_size_one_are_dropped(read, write, stored, shape):
+def test_trailing_dimensions_of_size_one_are_dropped_down_to_a_single_slice(read, write, stored, shape):
     assert read(write(np.random.default_rng(0).random(stored)), "case_a").shape == shape
 
 

@@ -59,6 +59,17 @@ def test_volumes_follow_from_the_voxels_of_the_convention(tmp_path, convention, 
     assert report["warnings"] == []
 
 
+def test_values_above_255_are_written_and_read_back_exactly(tmp_path):
+    values = [200, 500, 600, 1220, 2221]
+    writer = PredictionWriter(str(tmp_path), NAMES, {"scar": [5], "myo": [3, 4, 5]}, "myops2020")
+    writer.write_case(case(*values))
+    image = nib.load(tmp_path / "case_a.nii.gz")
+    assert image.get_data_dtype() == np.uint16
+    assert np.asarray(image.dataobj).ravel()[:6].tolist() == [*values, 0]
+    volumes = json.loads((tmp_path / "case_a.json").read_text())["volumes"]
+    assert {region: volume["voxels"] for region, volume in volumes.items()} == {"scar": 1, "myo": 3}
+
+
 def test_the_report_says_what_was_used_and_what_was_not(tmp_path):
     _, report = write(tmp_path, case(1, 2, 4, absent=[1]))
     assert report["case"] == "case_a"

@@ -200,6 +200,47 @@ def test_a_misspelt_subset_is_refused_at_once():
         SubsetSlidingWindowInferer([8, 8, 8], NAMES, subsets=["flair+t3"])
 
 
+# --- stacks, slice by slice -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def flat_rfnet():
+    torch.manual_seed(0)
+    return RFNet(num_modalities=3, num_classes=4, spatial_dims=2, width=4).eval()
+
+
+@pytest.mark.parametrize("size", [(24, 16, 3), (12, 20, 1)])  # larger and smaller than a window
+def test_a_stack_is_segmented_as_each_of_its_slices_alone(flat_rfnet, size):
+    image = striped(1, size=size)
+    stack = IncompleteSlidingWindowInferer([16, 16, 1], spatial_dims=2)
+    flat = IncompleteSlidingWindowInferer([16, 16])
+    with torch.no_grad():
+        result = stack(image, flat_rfnet)
+        slices = [flat(image[..., level], flat_rfnet) for level in range(size[2])]
+    assert result.shape == (1, 4, *size)
+    torch.testing.assert_close(result, torch.stack(slices, dim=-1))
+
+
+def test_every_subset_of_a_stack_is_segmented_slice_by_slice_and_keeps_its_metadata(flat_rfnet):
+    affine = torch.diag(torch.tensor([1.0, 1.0, 12.0, 1.0]))
+    image = striped(2, size=(24, 16, 3))
+    inferer = SubsetSlidingWindowInferer([16, 16, 1], NAMES, spatial_dims=2, sw_batch_size=2)
+    with torch.no_grad():
+        result = inferer(MetaTensor(image, affine=affine), flat_rfnet)
+        slices = [SubsetSlidingWindowInferer([16, 16], NAMES)(image[..., z], flat_rfnet) for z in range(3)]
+    assert result.shape == (1, 3, 24, 16, 3)
+    assert len(result.unique()) > 1
+    assert (result.as_tensor() == torch.stack(slices, dim=-1)).float().mean() > 0.999  # rounding may turn a tie
+    torch.testing.assert_close(result.affine.float(), affine)
+
+
+@pytest.mark.parametrize("kind", [IncompleteSlidingWindowInferer, SubsetSlidingWindowInferer])
+def test_windows_thicker_than_a_slice_are_refused_for_a_2d_network(flat_rfnet, kind):
+    inferer = kind([16, 16, 2], spatial_dims=2, **({"modalities": NAMES} if kind is SubsetSlidingWindowInferer else {}))
+    with pytest.raises(ValueError, match=r"a patch has \(16, 16, 2\) voxels.*See `patch_size`"):
+        inferer(striped(size=(16, 16, 4)), flat_rfnet)
+
+
 # --- precision -------------------------------------------------------------------------------------
 
 

@@ -116,9 +116,10 @@ def test_block_equals_its_steps_in_double_precision():
     assert torch.autograd.gradcheck(lambda inputs, _: block(inputs), (x, block.conv.weight))
 
 
+@pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize("block", [ConvNormAct, NormActConv])
-def test_block_computes_in_the_precision_of_autocast(block):
-    block, x = block(3, 2, 3), torch.randn(2, 2, 6, 6, 6)
+def test_block_computes_in_the_precision_of_autocast(block, spatial_dims):
+    block, x = block(spatial_dims, 2, 3), torch.randn(2, 2, *[6] * spatial_dims)
     with torch.autocast("cpu", torch.bfloat16):
         output = block(x)
         output.float().square().sum().backward()

@@ -59,6 +59,18 @@ def test_missing_rates_are_assigned_over_the_sorted_training_cases_only(tmp_path
     assert sum(path.is_file() for path in (tmp_path / "A").rglob("*")) == 30 * 5  # no file was touched
 
 
+def test_hearts_have_the_published_order_of_modalities_and_rates_without_further_options(tmp_path):
+    files = [f"train25/h_{number}_{ending}" for number in range(20) for ending in ("C0", "DE", "T2")]
+    for file in files + [f"train25_myops_gd/h_{number}_gd" for number in range(20)]:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{file}.nii.gz").touch()
+    MakeDatalist(tmp_path, tmp_path / "list.json", missing_rates="bssfp=0.3,lge=0.5,t2=0.7").write()
+    order = ["bssfp", "lge", "t2"]
+    assert json.loads((tmp_path / "list.json").read_text())["modalities"] == order
+    drawn = availability(read_section(tmp_path / "list.json", "training", order), order)
+    np.testing.assert_array_equal(drawn, assign_availability(20, [0.3, 0.5, 0.7]))
+
+
 def test_real_absence_stays_and_a_case_that_would_be_empty_keeps_what_it_has(tmp_path, capsys):
     output = tmp_path / "datalist.json"
     MakeDatalist(

@@ -26,6 +26,13 @@ def test_classes_become_the_values_of_the_convention(convention, values, dtype):
     assert result["case"] == "case_a"
 
 
+def test_values_above_255_are_kept():
+    classes = torch.arange(6).reshape(1, 2, 3, 1)
+    result = ToLabelConventiond("pred", "myops2020")({"pred": MetaTensor(classes)})["pred"]
+    assert result.dtype == torch.int32
+    assert result.flatten().tolist() == [0, 500, 600, 200, 1220, 2221]
+
+
 def test_metadata_and_applied_operations_are_kept():
     affine = torch.diag(torch.tensor([-1.0, -1.0, 2.0, 1.0], dtype=torch.float64))
     pred = MetaTensor(CLASSES, affine=affine, applied_operations=[{"class": "Flip"}])

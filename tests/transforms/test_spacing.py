@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd, Spacingd
 
+from scripts.data.case_error import CaseError
 from scripts.transforms.spacing import CaseSpacingd
 
 
@@ -62,3 +65,33 @@ def test_a_prediction_is_brought_back_to_the_grid_of_the_input():
     inverse = Invertd("pred", transform, orig_keys="image", nearest_interp=False)(data)["pred"]
     assert inverse.shape == (1, 6, 4, 4)
     torch.testing.assert_close(inverse.as_tensor(), case()["image"][:1].as_tensor(), rtol=0, atol=1e-4)
+
+
+def stack(voxel, shape=(8, 6, 3)):
+    """A stack whose value is the number of the slice, its axes turned by 40 degrees about the first one."""
+    angle = math.radians(40)
+    turn = [[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]]
+    affine = torch.eye(4, dtype=torch.float64)
+    affine[:3, :3] = torch.tensor(turn, dtype=torch.float64) @ torch.diag(torch.tensor(voxel, dtype=torch.float64))
+    image = torch.arange(float(shape[-1])).expand(1, *shape).clone()
+    return {"case": "case_a", "image": MetaTensor(image, affine=affine, meta={"filename_or_obj": "stack.nii.gz"})}
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+def test_slices_of_an_oblique_stack_stay_as_they_are(slices):
+    data = stack([2.0, 2.0, 11.0], (8, 6, slices))
+    result = CaseSpacingd("image", pixdim=[1.0, 1.0, -1])(data)["image"]
+    assert result.shape == (1, 15, 11, slices)  # (8 - 1) * 2 / 1 + 1 and (6 - 1) * 2 / 1 + 1
+    torch.testing.assert_close(result.pixdim, torch.tensor([1.0, 1.0, 11.0], dtype=result.pixdim.dtype))
+    expected = torch.arange(float(slices)).expand(1, 15, 11, slices)
+    torch.testing.assert_close(result.as_tensor(), expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(result.affine[:3, 2], data["image"].affine[:3, 2])
+
+
+def test_a_stack_whose_slices_lie_along_another_axis_is_refused():
+    transform = CaseSpacingd("image", pixdim=[1.0, 1.0, -1])
+    with pytest.raises(
+        CaseError, match=r"case `case_a`: the voxels have \[11.0, 2.0, 2.0\] mm.*along that axis.*stack"
+    ):
+        transform(stack([11.0, 2.0, 2.0], (3, 8, 6)))
+    assert transform(stack([1.0, 1.0, 1.0]))["image"].shape == (1, 8, 6, 3)  # cubes tell nothing
