@@ -7,8 +7,16 @@ from __future__ import annotations
 import pytest
 import torch
 from ignite.engine import Events
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.engines import root_cause
+from scripts.handlers import checkpoint
+from scripts.handlers.checkpoint import save_atomically
+
+
+class Killed(BaseException):
+    """The end of a run, which no handler of ordinary errors may hold up."""
+
 
 AFTER_TWO_EPOCHS = Events.EPOCH_COMPLETED(once=2)
 WITHIN_THE_THIRD_EPOCH = Events.ITERATION_COMPLETED(once=8)  # three iterations in each epoch
@@ -55,6 +63,22 @@ def test_a_killed_run_resumes_to_the_same_numbers(train, trained, tmp_path, kill
     resumed = train(tmp_path, resume=True)
     assert list(resumed) == [3, 4]
     assert_same_run(tmp_path, begun | resumed, trained)
+
+
+def test_what_a_checkpoint_holds_is_already_in_the_other_files(train, tmp_path, monkeypatch):
+    def save_and_die(state, path):
+        save_atomically(state, path)
+        if path.name == "checkpoint_epoch=2.pt":
+            raise Killed
+
+    monkeypatch.setattr(checkpoint, "save_atomically", save_and_die)
+    with pytest.raises(Killed):
+        train(tmp_path, **{**QUICK, "max_epochs": 3, "val_interval": 2})
+    kept = checkpoints(tmp_path)
+    assert list(kept) == ["best.pt", "checkpoint_epoch=1.pt", "checkpoint_epoch=2.pt"]
+    assert_same(torch.load(tmp_path / "model.pt", weights_only=True), kept["checkpoint_epoch=2.pt"]["model"])
+    curve = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss_total")
+    assert [event.step for event in curve] == [1, 2]
 
 
 def test_with_a_worker_process_too(train, tmp_path):

@@ -128,11 +128,12 @@ class RunCheckpointHandler:
         if improved:
             self.best_value, self.best_epoch = float(value), engine.state.epoch
         state = {name: each.state_dict() for name, each in self.save_dict.items()}
-        save_atomically(state, self.save_dir / f"checkpoint_epoch={engine.state.epoch}.pt")
         if improved:
             save_atomically(state, self.save_dir / "best.pt")
         if improved or self.best_epoch == 0:
             save_atomically(model.state_dict(), self.model_file)
+        # last: a run that dies in between repeats the epoch
+        save_atomically(state, self.save_dir / f"checkpoint_epoch={engine.state.epoch}.pt")
         for old in sorted(self.save_dir.glob("checkpoint_epoch=*.pt"), key=_epoch)[: -self.num_kept]:
             old.unlink()
 
