@@ -38,33 +38,27 @@ def ingredients(trainer, loss):
     return found
 
 
-SWITCHES = {
-    "pixel_distillation": {"loss::pixel_distillation": 0.0},
-    "semantic_distillation": {"loss::semantic_distillation": 0.0},
-    "task_wise": {"loss::task_wise": False},
-    "gradient_wise": {"train::preference::gradient_wise": False},
-    "frequency_weights": {"train::preference::frequency_weights": False},
+INGREDIENTS = {  # the id of each, switched on and off
+    "pixel_distillation": ("loss::pixel_distillation", 0.5, 0.0),
+    "semantic_distillation": ("loss::semantic_distillation", 0.1, 0.0),
+    "task_wise": ("loss::task_wise", True, False),
+    "gradient_wise": ("train::preference::gradient_wise", True, False),
+    "frequency_weights": ("train::preference::frequency_weights", True, False),
 }
 
 
-@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("name", INGREDIENTS)
 def test_each_ingredient_can_be_switched_off_alone(workflow, tmp_path, name):
-    assert ingredients(*run(workflow, tmp_path, *FILES, **SWITCHES[name])) == set(SWITCHES) - {name}
+    id_, _, off = INGREDIENTS[name]
+    assert ingredients(*run(workflow, tmp_path, *FILES, **{id_: off})) == set(INGREDIENTS) - {name}
 
 
-ALONE = {
-    "pixel_distillation": {"loss::pixel_distillation": 0.5},
-    "semantic_distillation": {"loss::semantic_distillation": 0.1},
-    "task_wise": {"loss::task_wise": True},
-    "gradient_wise": {"train::preference::gradient_wise": True},
-    "frequency_weights": {"train::preference::frequency_weights": True},
-}
-
-
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", INGREDIENTS)
 def test_each_ingredient_works_alone(workflow, tmp_path, name):
-    students = {} if name == "frequency_weights" else {"train::inferer::students": True}
-    assert ingredients(*run(workflow, tmp_path, "train.yaml", **ALONE[name], **students)) == {name}
+    id_, on, _ = INGREDIENTS[name]
+    students = name != "frequency_weights"  # which needs no distances
+    alone = {id_: on, "train::inferer::students": students}
+    assert ingredients(*run(workflow, tmp_path, "train.yaml", **alone)) == {name}
 
 
 def test_distances_and_weights_of_every_modality_are_in_the_text_log_and_on_tensorboard(
