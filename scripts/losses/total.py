@@ -115,8 +115,6 @@ class IncompleteMultiModalLoss(nn.Module):
             per_sample[name] = (importance.get(name, 1.0) * values).sum(dim=1)
             self.terms[name] = values.detach().sum(dim=1).mean()
             self.terms[f"{name}_per_modality"] = _seen_mean(values.detach(), encoded)
-        if self.distance is not None:
-            self.terms["distance_per_modality"] = _seen_mean(self.distance, encoded)
         if self.warming_up:
             per_sample = {name: values for name, values in per_sample.items() if name == "unimodal"}
         weighted = [self.weights[name] * values.mean() for name, values in per_sample.items()]
