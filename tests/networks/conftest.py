@@ -109,9 +109,13 @@ def check_passion(output, label, expected, entry, deviating):
     objective.modality_weight = torch.from_numpy(expected["modal_weight"]) if "idt" in entry else None
     total, terms = objective(output, label), objective.terms
     kept = [m for m in range(4) if m not in deviating]
-    names = {"kl_loss": "pixel_distillation", "proto_loss": "semantic_distillation", "dist": "distance"}
-    for key, term in names.items():
-        found, numbers = terms[f"{term}_per_modality"].nan_to_num(nan=0.0), expected[f"{entry}/{key}"].flatten()
+    rows = {
+        "kl_loss": terms["pixel_distillation_per_modality"],
+        "proto_loss": terms["semantic_distillation_per_modality"],
+        "dist": objective.distance[0],
+    }
+    for key, row in rows.items():
+        found, numbers = row.nan_to_num(nan=0.0), expected[f"{entry}/{key}"].flatten()
         np.testing.assert_allclose(found[kept], numbers[kept], rtol=1e-4, atol=1e-7, err_msg=f"{entry}/{key}")
     if not any(output.encoded[0, m] for m in deviating):
         gate = lagging(objective.distance, output.encoded)[0]
