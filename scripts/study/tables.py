@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -23,7 +24,13 @@ EXPLANATION = (
 TITLES = {"num_modalities": "modalities shown", "subset": "the only one shown"}
 
 
-def write_tables(path: Path, study: Study, summaries: Mapping[str, pd.DataFrame], minutes: Mapping[Run, float]) -> Path:
+def write_tables(
+    path: Path,
+    study: Study,
+    summaries: Mapping[str, pd.DataFrame],
+    minutes: Mapping[Run, float],
+    records: Sequence[Mapping[str, Any]] = (),
+) -> Path:
     """Write ``results.md``: what was run, how long it took, and a table of means and one of differences for each view.
 
     Args:
@@ -31,9 +38,10 @@ def write_tables(path: Path, study: Study, summaries: Mapping[str, pd.DataFrame]
         study: the plan.
         summaries: of ``results.compare``, by the column that they are grouped by.
         minutes: training and evaluation of each finished run.
+        records: what ``RunRecordHandler`` wrote for each: commit, versions, machine.
     """
     baseline = next(iter(study.variants))
-    parts = [f"# {study.about or path.parent.name}", _plan(study), _durations(minutes), EXPLANATION]
+    parts = [f"# {study.about or path.parent.name}", _plan(study), _durations(minutes), *_origin(records), EXPLANATION]
     for rates, missing in study.missing_rates.items():
         shares = ", ".join(f"{name} {rate:.0%}" for name, rate in missing.items())
         for column, summary in summaries.items():
@@ -92,3 +100,17 @@ def _durations(minutes: Mapping[Run, float]) -> str:
         by_variant.setdefault(run.variant, []).append(duration)
     each = ", ".join(f"{name} {median(found):.1f} ({len(found)})" for name, found in by_variant.items())
     return f"Minutes for training and evaluation of one run, median (runs): {each}; {sum(minutes.values()):.0f} in all."
+
+
+def _origin(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what the runs were made with; nothing without records."""
+    commits = {
+        f"commit {each['git_commit'][:9]}{' with changes' * bool(each['git_changes'])}"
+        if each["git_commit"]
+        else "a copy without git"
+        for each in records
+    }
+    versions = {", ".join(f"{name} {number}" for name, number in each["versions"].items()) for each in records}
+    machines = {f"{each['gpu'] or each['processor']}, {each['threads']} threads" for each in records}
+    parts = [" / ".join(sorted(found)) for found in (commits, versions, machines)]
+    return [f"Made with {parts[0]}; {parts[1]}; on {parts[2]}."] if records else []

@@ -188,7 +188,8 @@ class RunStudy:
         }
         self._save({"scores": scores, "curves": curves, **{f"by_{name}": each for name, each in summaries.items()}})
         minutes = {run: self._minutes(run) for run in finished}
-        write_tables(self.root / "results.md", self.study, summaries, minutes)
+        records = [self._read(run, f"{TRAINING}/run.json") for run in finished]
+        write_tables(self.root / "results.md", self.study, summaries, minutes, records)
         draw_differences(summaries["num_modalities"], self.root / "differences.png")
         draw_preference(curves, self.root / "preference.png")
 
@@ -198,10 +199,10 @@ class RunStudy:
                 table.to_csv(temporary, index=False, float_format="%.6g")
 
     def _minutes(self, run: Run) -> float:
-        return sum(
-            json.loads((self._place(run) / f"{step}.json").read_text(encoding="utf-8"))["minutes"]
-            for step in (TRAINING, "evaluating")
-        )
+        return sum(self._read(run, f"{step}.json")["minutes"] for step in (TRAINING, "evaluating"))
+
+    def _read(self, run: Run, name: str) -> dict:
+        return json.loads((self._place(run) / name).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

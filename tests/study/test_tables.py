@@ -45,7 +45,16 @@ def lines_of(path, start):
 
 def test_the_tables_hold_means_differences_and_what_was_run(summary, tmp_path):
     minutes = {Run("mr28", variant, seed): 2.0 + seed for variant in STUDY.variants for seed in STUDY.seeds}
-    path = write_tables(tmp_path / "results.md", STUDY, {"num_modalities": summary}, minutes)
+    machine = {"versions": {"torch": "9.9"}, "gpu": None, "processor": "abacus", "threads": 2}
+    records = [
+        {"git_commit": f"{digit}" * 40, "git_changes": changes, **machine} for digit, changes in ((1, ""), (2, "M"))
+    ]
+    path = write_tables(tmp_path / "results.md", STUDY, {"num_modalities": summary}, minutes, records)
+    (origin,) = lines_of(path, "Made with ")
+    assert origin == ("Made with commit 111111111 / commit 222222222 with changes; torch 9.9; on abacus, 2 threads.")
+    records[0]["git_commit"] = records[0]["git_changes"] = None  # as in a bundle that was downloaded
+    path = write_tables(tmp_path / "results.md", STUDY, {"num_modalities": summary}, minutes, records[:1])
+    assert lines_of(path, "Made with ") == ["Made with a copy without git; torch 9.9; on abacus, 2 threads."]
     assert lines_of(path, "# ") == ["# A trial"]
     assert lines_of(path, "## ") == ["## mr28 (missing in training: t1 20%, t2 80%), by modalities shown"]
     assert "max_epochs: 3" in path.read_text(encoding="utf-8")
