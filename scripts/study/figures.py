@@ -17,14 +17,18 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = "osD^vPX"
 
 
-def draw_differences(summary: pd.DataFrame, path: Path) -> None:
+def draw_differences(summary: pd.DataFrame, baseline: str, path: Path) -> None:
     """Draw the difference from the baseline over the number of modalities shown, with intervals.
+
+    Variants with fewer seeds than others are left to the tables: their intervals would hide the rest.
 
     Args:
         summary: of ``results.compare`` by ``num_modalities``; rows of missing rates, columns of regions.
+        baseline: the variant that the others are compared with.
         path: PNG file.
     """
-    gains = summary[summary["difference"].notna() & (summary["difference"] != 0)]
+    gains = summary[summary["difference"].notna() & (summary["variant"] != baseline)]
+    gains = gains[gains["paired_seeds"] == gains["paired_seeds"].max()]
     rates, regions, variants = (list(dict.fromkeys(gains[name])) for name in ("rates", "region", "variant"))
     if not rates:
         return
@@ -37,19 +41,19 @@ def draw_differences(summary: pd.DataFrame, path: Path) -> None:
         axes[row][0].set_ylabel("difference in Dice")
     for axis in axes[-1]:
         axis.set_xlabel("modalities shown")
-    _save(figure, axes[0][0], path)
+    _save(figure, path)
 
 
 def _differences(axis: Axes, panel: pd.DataFrame, variants: Sequence[str]) -> None:
     places = list(dict.fromkeys(panel["num_modalities"].astype(str)))
     axis.axhline(0, color="0.4", linewidth=0.8)
-    for number, variant in enumerate(variants):
+    here = [variant for variant in variants if variant in set(panel["variant"])]
+    for place, variant in enumerate(here):
         rows = panel[panel["variant"] == variant]
-        if rows.empty:
-            continue
-        shift = 0.12 * (number - (len(variants) - 1) / 2)
+        shift = 0.15 * (place - (len(here) - 1) / 2)
         x = [places.index(value) + shift for value in rows["num_modalities"].astype(str)]
         below, above = (rows["difference"] - rows["difference_low"], rows["difference_high"] - rows["difference"])
+        number = variants.index(variant)
         look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
         axis.errorbar(x, rows["difference"], yerr=[below, above], linestyle="", elinewidth=1, label=variant, **look)
     axis.set_xticks(range(len(places)), places)
@@ -83,7 +87,7 @@ def draw_preference(curves: pd.DataFrame, path: Path) -> None:
             axis.set_title(f"{rates}, {variant}", fontsize=9)
             axis.set_ylabel(kind)
             axis.set_xlabel("epoch")
-    _save(figure, axes[0][0], path)
+    _save(figure, path)
 
 
 def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
@@ -91,8 +95,11 @@ def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
     return figure, figure.subplots(rows, columns, sharey="row", squeeze=False).tolist()
 
 
-def _save(figure: Figure, labelled: Axes, path: Path) -> None:
-    handles, labels = labelled.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False, fontsize=9)
+def _save(figure: Figure, path: Path) -> None:
+    """Save with one legend for all panels."""
+    labelled = [axis.get_legend_handles_labels() for axis in figure.axes]
+    handles = {label: handle for found in labelled for handle, label in zip(*found, strict=True)}
+    names = list(handles)
+    figure.legend(list(handles.values()), names, loc="outside lower center", ncols=6, frameon=False, fontsize=9)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+        figure.savefig(temporary, dpi=110)

@@ -99,7 +99,8 @@ def _durations(minutes: Mapping[Run, float]) -> str:
     for run, duration in minutes.items():
         by_variant.setdefault(run.variant, []).append(duration)
     each = ", ".join(f"{name} {median(found):.1f} ({len(found)})" for name, found in by_variant.items())
-    return f"Minutes for training and evaluation of one run, median (runs): {each}; {sum(minutes.values()):.0f} in all."
+    heading = "Minutes for training and evaluation of one run, since it was last resumed, median (runs)"
+    return f"{heading}: {each}; {sum(minutes.values()):.0f} in all."
 
 
 def _origin(records: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -190,7 +190,7 @@ class RunStudy:
         minutes = {run: self._minutes(run) for run in finished}
         records = [self._read(run, f"{TRAINING}/run.json") for run in finished]
         write_tables(self.root / "results.md", self.study, summaries, minutes, records)
-        draw_differences(summaries["num_modalities"], self.root / "differences.png")
+        draw_differences(summaries["num_modalities"], baseline, self.root / "differences.png")
         draw_preference(curves, self.root / "preference.png")
 
     def _save(self, tables: dict) -> None:
