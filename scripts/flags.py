@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""Options that are on or off."""
+"""Options as command lines hand them over."""
 
 from __future__ import annotations
 
@@ -21,3 +21,9 @@ def as_flag(value: bool | str, name: str) -> bool:
     if word not in WORDS:
         raise ValueError(f"`{name}` is `{value}`; expected true or false.")
     return WORDS[word]
+
+
+def as_list(value: object) -> list[str]:
+    """Read an option of several values joined by commas: Fire reads ``a,b`` as a tuple but ``/a,/b`` as text."""
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+    return [str(part).strip() for part in parts if str(part).strip()]

@@ -13,11 +13,6 @@ from scripts.engines import root_cause
 from scripts.handlers import checkpoint
 from scripts.handlers.checkpoint import save_atomically
 
-
-class Killed(BaseException):
-    """The end of a run, which no handler of ordinary errors may hold up."""
-
-
 AFTER_TWO_EPOCHS = Events.EPOCH_COMPLETED(once=2)
 WITHIN_THE_THIRD_EPOCH = Events.ITERATION_COMPLETED(once=8)  # three iterations in each epoch
 QUICK = {"patch_size": [16, 16, 16], "validation_subsets": ["all"]}
@@ -69,10 +64,10 @@ def test_what_a_checkpoint_holds_is_already_in_the_other_files(train, tmp_path, 
     def save_and_die(state, path):
         save_atomically(state, path)
         if path.name == "checkpoint_epoch=2.pt":
-            raise Killed
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint, "save_atomically", save_and_die)
-    with pytest.raises(Killed):
+    with pytest.raises(KeyboardInterrupt):
         train(tmp_path, **{**QUICK, "max_epochs": 3, "val_interval": 2})
     kept = checkpoints(tmp_path)
     assert list(kept) == ["best.pt", "checkpoint_epoch=1.pt", "checkpoint_epoch=2.pt"]
@@ -81,33 +76,32 @@ def test_what_a_checkpoint_holds_is_already_in_the_other_files(train, tmp_path, 
     assert [event.step for event in curve] == [1, 2]
 
 
+def kill_and_resume(train, folder, *files, kill, **settings):
+    """Compare a run that was killed with one that was not; return the epochs before and after."""
+    settings = {**QUICK, **settings}
+    whole = folder / "whole", train(folder / "whole", *files, **settings)
+    begun = train(folder / "part", *files, kill=kill, **settings)
+    resumed = train(folder / "part", *files, resume=True, **settings)
+    assert_same_run(folder / "part", begun | resumed, whole)
+    return begun, resumed
+
+
 def test_with_a_worker_process_too(train, tmp_path):
-    settings = {**QUICK, "num_workers": 1, "max_epochs": 2, "val_interval": 1}
-    whole = tmp_path / "whole", train(tmp_path / "whole", **settings)
-    begun = train(tmp_path / "part", kill=Events.EPOCH_COMPLETED(once=1), **settings)
-    resumed = train(tmp_path / "part", resume=True, **settings)
+    kill = Events.EPOCH_COMPLETED(once=1)
+    begun, resumed = kill_and_resume(train, tmp_path, kill=kill, num_workers=1, max_epochs=2, val_interval=1)
     assert (list(begun), list(resumed)) == ([1], [2])
-    assert_same_run(tmp_path / "part", begun | resumed, whole)
 
 
 def test_with_a_setting_that_draws_modalities(train, tmp_path):
-    files = ("train.yaml", "setting_idt_drop.yaml")
-    settings = {**QUICK, "max_epochs": 2}
-    whole = tmp_path / "whole", train(tmp_path / "whole", *files, **settings)
-    begun = train(tmp_path / "part", *files, kill=Events.ITERATION_COMPLETED(once=5), **settings)
-    resumed = train(tmp_path / "part", *files, resume=True, **settings)
+    files, kill = ("train.yaml", "setting_idt_drop.yaml"), Events.ITERATION_COMPLETED(once=5)
+    begun, resumed = kill_and_resume(train, tmp_path, *files, kill=kill, max_epochs=2)
     assert (list(begun), list(resumed)) == ([1], [2])
-    assert_same_run(tmp_path / "part", begun | resumed, whole)
 
 
 def test_with_a_method_that_rebalances_modalities(train, tmp_path):
-    files = ("train.yaml", "method_passion.yaml")
-    settings = {**QUICK, "max_epochs": 3}
-    whole = tmp_path / "whole", train(tmp_path / "whole", *files, **settings)
-    begun = train(tmp_path / "part", *files, kill=Events.ITERATION_COMPLETED(once=8), **settings)
-    resumed = train(tmp_path / "part", *files, resume=True, **settings)
+    files, kill = ("train.yaml", "method_passion.yaml"), WITHIN_THE_THIRD_EPOCH
+    begun, resumed = kill_and_resume(train, tmp_path, *files, kill=kill, max_epochs=3)
     assert (list(begun), list(resumed)) == ([1, 2], [3])
-    assert_same_run(tmp_path / "part", begun | resumed, whole)
     coefficient = checkpoints(tmp_path / "part")["checkpoint_epoch=3.pt"]["loss"]["_extra_state"]["coefficient"]
     assert coefficient.isfinite().all() and coefficient.std() > 1e-3
     assert resumed[3]["coefficient/flair"] == pytest.approx(float(coefficient[0]))

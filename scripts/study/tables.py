@@ -29,7 +29,7 @@ def write_tables(
     study: Study,
     summaries: Mapping[str, pd.DataFrame],
     minutes: Mapping[Run, float],
-    records: Sequence[Mapping[str, Any]] = (),
+    records: Sequence[Mapping[str, Any]],
 ) -> Path:
     """Write ``results.md``: what was run, how long it took, and a table of means and one of differences for each view.
 
@@ -41,7 +41,7 @@ def write_tables(
         records: what ``RunRecordHandler`` wrote for each: commit, versions, machine.
     """
     baseline = next(iter(study.variants))
-    parts = [f"# {study.about or path.parent.name}", _plan(study), _durations(minutes), *_origin(records), EXPLANATION]
+    parts = [f"# {study.about or path.parent.name}", _plan(study), _durations(minutes), _origin(records), EXPLANATION]
     for rates, missing in study.missing_rates.items():
         shares = ", ".join(f"{name} {rate:.0%}" for name, rate in missing.items())
         for column, summary in summaries.items():
@@ -103,8 +103,8 @@ def _durations(minutes: Mapping[Run, float]) -> str:
     return f"{heading}: {each}; {sum(minutes.values()):.0f} in all."
 
 
-def _origin(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say what the runs were made with; nothing without records."""
+def _origin(records: Sequence[Mapping[str, Any]]) -> str:
+    """Say what the runs were made with."""
     commits = {
         f"commit {each['git_commit'][:9]}{' with changes' * bool(each['git_changes'])}"
         if each["git_commit"]
@@ -114,4 +114,4 @@ def _origin(records: Sequence[Mapping[str, Any]]) -> list[str]:
     versions = {", ".join(f"{name} {number}" for name, number in each["versions"].items()) for each in records}
     machines = {f"{each['gpu'] or each['processor']}, {each['threads']} threads" for each in records}
     parts = [" / ".join(sorted(found)) for found in (commits, versions, machines)]
-    return [f"Made with {parts[0]}; {parts[1]}; on {parts[2]}."] if records else []
+    return f"Made with {parts[0]}; {parts[1]}; on {parts[2]}."

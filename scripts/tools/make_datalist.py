@@ -23,6 +23,7 @@ from ..data.label_conventions import convention_names
 from ..data.layouts import find_cases, order_modalities
 from ..data.missing_rate import DEFAULT_SEED, assign_availability, parse_missing_rates
 from ..data.split import SECTIONS, k_folds, split_cases
+from ..flags import as_list
 
 TRAINING = SECTIONS[0]
 UNLABELLED = "unlabelled"
@@ -105,7 +106,7 @@ class MakeDatalist:
 
     def _find(self) -> tuple[list[dict], dict]:
         """Cases of all folders, sorted by name, and how they were found and will be divided."""
-        folders, layouts = _listed(self.folder), _listed(self.layout)
+        folders, layouts = as_list(self.folder), as_list(self.layout)
         if len(layouts) not in (1, len(folders)):
             raise ValueError(f"{len(layouts)} layouts for {len(folders)} folders; expected one, or one for each.")
         if self.label_convention and self.label_convention not in convention_names():
@@ -140,7 +141,7 @@ class MakeDatalist:
             return k_folds(entries, self.folds, self.seed)
         if self.split:
             return [split_cases(entries, self.split, self.seed)]
-        return [{section: list(entries) for section in _listed(self.sections)}]
+        return [{section: list(entries) for section in as_list(self.sections)}]
 
     def _simulate(self, sections: dict[str, list[dict]], modalities: list[str]) -> tuple[dict[str, list[dict]], dict]:
         """Take modalities away from the training cases at the rates asked for."""
@@ -158,13 +159,7 @@ class MakeDatalist:
         return {**sections, TRAINING: entries}, record
 
     def _names(self) -> list[str] | None:
-        return _listed(self.modalities) if self.modalities else None
-
-
-def _listed(value: object) -> list[str]:
-    """Values of an option as a list: Fire reads `a,b` as a tuple but `/a,/b` as text."""
-    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
-    return [str(part).strip() for part in parts if str(part).strip()]
+        return as_list(self.modalities) if self.modalities else None
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import fire
 
+from ..flags import as_list
 from ..phantom.contrast import default_modalities
 from ..phantom.dataset import SECTIONS, PhantomSettings, write_phantoms
 
@@ -47,9 +48,9 @@ class MakePhantoms:
 
     def __call__(self) -> None:
         """Write the data set; end with status 1 and a message if that cannot be done."""
-        names = self.modalities.split(",") if isinstance(self.modalities, str) else self.modalities
+        names = as_list(self.modalities) if self.modalities else default_modalities()
         shape = tuple(self.grid_shape) if self.grid_shape else None
-        settings = PhantomSettings(float(self.spacing_mm), shape, tuple(names or default_modalities()), int(self.seed))
+        settings = PhantomSettings(float(self.spacing_mm), shape, tuple(names), int(self.seed))
         num_cases = dict(zip(SECTIONS, (self.training, self.validation, self.testing), strict=True))
         try:
             datalist = write_phantoms(self.folder, num_cases, settings, self.missing_rates)

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from ..data.datalist import read_section, simulate_missing, write_datalist
 from ..data.missing_rate import assign_availability
 from ..files import replacing, write_json
+from ..flags import as_list
 from ..phantom.dataset import PhantomSettings, write_phantoms
 from ..study.figures import draw_differences, draw_preference
 from ..study.plan import Run, read_study
@@ -108,7 +109,7 @@ class RunStudy:
         """Runs of the variants asked for."""
         if self.variants is None:
             return self.study.runs()
-        names = self.variants.split(",") if isinstance(self.variants, str) else list(self.variants)
+        names = as_list(self.variants)
         unknown = sorted(set(names) - set(self.study.variants))
         if unknown:
             raise ValueError(
