@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..networks.convolution import upsample
 from ..networks.outputs import MultiModalOutput, StudentOutput
+from .anchor_alignment import AnchorAlignmentLoss
 from .pixel_distillation import PixelDistillation
 from .preference import lagging
 from .prototype_distillation import PrototypeDistillation
@@ -16,7 +17,7 @@ from .segmentation import SegmentationLoss
 
 
 class IncompleteMultiModalLoss(nn.Module):
-    """Sum of the task losses of the fused prediction, the intermediate heads and the uni-modal heads, and distillation.
+    """Sum of the task losses of the fused prediction, intermediate and uni-modal heads, of distillation and alignment.
 
     Per sample, with L = weighted cross-entropy + soft Dice, m the acquired modalities, s_m what the network says from m
     alone (students) and z what it says from all that is shown (teacher)::
@@ -26,6 +27,7 @@ class IncompleteMultiModalLoss(nn.Module):
               + unimodal * sum_m gate_m coefficient_m weight_m L(unimodal_m)
               + pixel_distillation * sum_m coefficient_m weight_m [ KL(s_m, z) + sum_l 2^-l KL(up(s_ml), up(z_l)) ]
               + semantic_distillation * sum_m gate_m weight_m prototype(s_m, z)
+              + alignment * mean_m distance of m's features from the anchor
 
     and the mean over the samples. Auxiliary probabilities, not logits, are upsampled. ``coefficient`` and ``weight``,
     rows of M, are ones until ``RelativePreferenceHandler`` sets them; ``gate`` is one without ``task_wise``, else
@@ -44,6 +46,7 @@ class IncompleteMultiModalLoss(nn.Module):
         semantic_distillation: weight of the prototypes' self-distillation; 0 leaves it out.
         temperature: of the pixel-wise self-distillation.
         task_wise: gate the uni-modal heads and the prototypes by the relative preference of the sample.
+        alignment: weight of the anchor alignment, of a network that has one; 0 leaves it out.
 
     Shape:
         - output: ``MultiModalOutput`` of a network in training mode
@@ -67,6 +70,7 @@ class IncompleteMultiModalLoss(nn.Module):
         semantic_distillation: float = 0.0,
         temperature: float = 4.0,
         task_wise: bool = False,
+        alignment: float = 1.0,
     ) -> None:
         super().__init__()
         self.weights = {
@@ -75,10 +79,12 @@ class IncompleteMultiModalLoss(nn.Module):
             "unimodal": unimodal,
             "pixel_distillation": pixel_distillation,
             "semantic_distillation": semantic_distillation,
+            "alignment": alignment,
         }
         self.task_wise = task_wise
         self.segmentation = SegmentationLoss()
         self.pixel = PixelDistillation(temperature)
+        self.align = AnchorAlignmentLoss()
         self.coefficient: Tensor | None = None
         self.modality_weight: Tensor | None = None
         self.shown: Tensor | None = None  # (1 + M,) samples of the run, and those that showed each modality
@@ -104,17 +110,34 @@ class IncompleteMultiModalLoss(nn.Module):
         if output.unimodal is not None:
             per_modality["unimodal"] = self._unimodal(output.unimodal, output.encoded, label)
         per_modality.update(self._distillation(output, label))
-        return self._total(per_sample, per_modality, output.encoded)
+        aligned = None
+        if output.alignment is not None and self.weights["alignment"] != 0:
+            per_modality["alignment"], aligned = self._alignment(output), output.alignment.aligned
+        per_sample.update(self.further_terms(output, label))
+        return self._total(per_sample, per_modality, output.encoded, aligned)
 
-    def _total(self, per_sample: dict[str, Tensor], per_modality: dict[str, Tensor], encoded: Tensor) -> Tensor:
+    def further_terms(self, output: MultiModalOutput, label: Tensor) -> dict[str, Tensor]:
+        """Give the terms ``(B,)`` that a method adds, each with an entry in ``weights``; none here."""
+        return {}
+
+    def _total(
+        self,
+        per_sample: dict[str, Tensor],
+        per_modality: dict[str, Tensor],
+        encoded: Tensor,
+        aligned: Tensor | None = None,
+    ) -> Tensor:
         """Apply availability, gates and weights, once; note every term."""
         self.terms = {name: values.detach().mean() for name, values in per_sample.items()}
         importance = self._importance(encoded)
         for name, values in per_modality.items():
-            values = torch.where(encoded, values, 0)
+            shown = encoded if aligned is None or name != "alignment" else aligned
+            values = torch.where(shown, values, 0)
+            self.terms[f"{name}_per_modality"] = _seen_mean(values.detach(), shown)
+            if name == "alignment":  # the mean over the modalities of a sample; of the other terms, the sum
+                values = values / shown.sum(dim=1, keepdim=True).clamp(min=1)
             per_sample[name] = (importance.get(name, 1.0) * values).sum(dim=1)
             self.terms[name] = values.detach().sum(dim=1).mean()
-            self.terms[f"{name}_per_modality"] = _seen_mean(values.detach(), encoded)
         if self.warming_up:
             per_sample = {name: values for name, values in per_sample.items() if name == "unimodal"}
         weighted = [self.weights[name] * values.mean() for name, values in per_sample.items()]
@@ -140,6 +163,11 @@ class IncompleteMultiModalLoss(nn.Module):
         """Task loss of one prediction ``(B, C, *S)`` for each sample: ``(B,)``."""
         terms = self.segmentation(probabilities.unsqueeze(1), label)
         return (terms.cross_entropy + terms.dice).squeeze(1)
+
+    def _alignment(self, output: MultiModalOutput) -> Tensor:
+        """Compare features with their anchor, a teacher's if there is one: ``(B, M)``."""
+        taught = output.teacher is not None and output.teacher.alignment is not None
+        return self.align(output.alignment, output.teacher.alignment.anchors if taught else None)
 
     def _deep_supervision(self, auxiliary: list[Tensor], label: Tensor) -> Tensor:
         total = torch.zeros(label.shape[0], device=label.device)

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from .alignment import NoAlignment, broadcast
 from .blocks import channels_last, stack_modalities
 from .convolution import concatenate
-from .outputs import MultiModalOutput, StudentOutput
+from .outputs import MultiModalOutput, PathOutput, StudentOutput
+from .packing import in_one_batch, mean_of_shown, pack, place_rows
 
 
 def acquired_modalities(x: Tensor) -> Tensor:
@@ -23,37 +25,6 @@ def acquired_modalities(x: Tensor) -> Tensor:
     Any, not all: a sliding window pads an absent channel with zeros.
     """
     return ~torch.isnan(x).flatten(2).any(dim=2)
-
-
-def present_in_batch(available: Tensor) -> Tensor:
-    """List the modalities that some sample of the batch has: ``(B, M)`` bool to ``(A,)`` positions.
-
-    A batch that has nothing at all gets every position, so that layers always have an input (of zeros).
-    """
-    index = available.any(dim=0).nonzero().squeeze(1)
-    if index.numel() == 0:
-        index = torch.arange(available.shape[1], device=available.device)
-    return index
-
-
-def pack(features: list[Tensor], available: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Keep the modalities that some sample shows, and zero them in the samples that do not.
-
-    Returns:
-        levels ``(B, A, F_l, *S_l)``, positions ``(B, A)`` of their modalities, and ``(B, A)`` bool, shown or not.
-    """
-    index = present_in_batch(available)
-    shown = available.index_select(1, index)
-    complete = bool(shown.all())
-    packed: list[Tensor] = []
-    for level in features:
-        if index.shape[0] < level.shape[1]:
-            by_voxel = level.movedim([1, 2], [-2, -1])  # (B, *S_l, M, F_l), the order in memory
-            level = by_voxel.index_select(-2, index).movedim([-2, -1], [1, 2])
-        if not complete:
-            level = level * shown.to(level.dtype).view(list(shown.shape) + [1] * (level.dim() - 2))
-        packed.append(level)
-    return packed, index.expand(shown.shape[0], -1), shown
 
 
 class IncompleteMultiModalNetwork(nn.Module):
@@ -80,11 +51,13 @@ class IncompleteMultiModalNetwork(nn.Module):
         - x: ``(B, M, *S)``
         - available: ``(B, M)`` bool; narrows what is fused. A modality counts only if it is also acquired
         - students: in training mode, fuse each acquired modality alone as well
+        - narrowed: ``(B, M)`` bool; in training mode, fuse what it shows of ``available`` as well
         - output: ``(B, C, *S)`` logits in evaluation mode, ``MultiModalOutput`` in training mode
 
     Attributes:
         checkpointing: in training, keep no activations of the encoders and decoders for the backward pass but compute
             them again there, part by part: far less memory for about a third more time. ``False`` at first.
+        alignment: what happens between encoders and fusion, ``NoAlignment`` at first.
 
     Note:
         Parameters that no sample of a batch uses get no gradient (``None``, not zero), so AdamW neither moves nor
@@ -100,11 +73,14 @@ class IncompleteMultiModalNetwork(nn.Module):
         self.num_classes = num_classes
         self.level_channels = level_channels
         self.checkpointing = False
+        self.alignment: nn.Module = NoAlignment()
         self.level_strides = level_strides or [1] + [2] * (len(level_channels) - 1)
         shrinkage = math.prod(self.level_strides)
         self.smallest_size = shrinkage + 1 if shrinkage > 1 else 1  # two voxels at the deepest level
 
-    def forward(self, x: Tensor, available: Tensor | None = None, students: bool = False) -> Tensor:
+    def forward(
+        self, x: Tensor, available: Tensor | None = None, students: bool = False, narrowed: Tensor | None = None
+    ) -> Tensor:
         if x.shape[1] != self.num_modalities:
             raise ValueError(
                 f"the input has {x.shape[1]} channels; expected {self.num_modalities}, one for each modality "
@@ -121,21 +97,48 @@ class IncompleteMultiModalNetwork(nn.Module):
             shown = acquired & available.to(acquired.device)
         if not torch.jit.is_scripting():
             if self.training:
-                return self.forward_training(x, acquired, shown, students)
+                return self.forward_training(x, acquired, shown, students, narrowed)
         return self.fuse(self.align(self.encode(x, shown), shown), shown)
 
     @torch.jit.unused
-    def forward_training(self, x: Tensor, acquired: Tensor, available: Tensor, students: bool) -> MultiModalOutput:
+    def forward_training(
+        self, x: Tensor, acquired: Tensor, available: Tensor, students: bool = False, narrowed: Tensor | None = None
+    ) -> MultiModalOutput:
         """Return all that losses may need; uni-modal heads run for every acquired modality, shown or not."""
         features = self.encode(x, acquired)
-        packed = pack(self.align(features, available), available)
+        packed = self._aligned(features, available)
         fused, auxiliary, last = self._run(self.decode, *packed)
         unimodal = self.unimodal_probabilities(features, acquired)
         taught = None
         if students:
             alone = available & (available.sum(dim=1, keepdim=True) == 1)  # what `fused` saw already
             taught = self.fuse_alone(features, acquired & ~alone)
-        return MultiModalOutput(fused, auxiliary, unimodal, last, acquired, available, taught)
+        return MultiModalOutput(
+            fused=fused,
+            auxiliary=auxiliary,
+            unimodal=unimodal,
+            fused_features=last,
+            encoded=acquired,
+            available=available,
+            students=taught,
+            bottleneck=self.fused_bottleneck(*packed),
+            alignment=self.alignment.compare(features, acquired),
+            narrowed=None if narrowed is None else self.path(features, available & narrowed.to(available.device)),
+        )
+
+    @torch.jit.unused
+    def path(self, features: list[Tensor], available: Tensor) -> PathOutput:
+        """Fuse some of the encoded modalities, and give what other paths are compared with."""
+        packed = self._aligned(features, available)
+        logits = self._run(self.decode, *packed)[0]
+        return PathOutput(
+            available, logits, self.fused_bottleneck(*packed), self.alignment.compare(features, available)
+        )
+
+    @torch.jit.unused
+    def fused_bottleneck(self, packed: list[Tensor], index: Tensor, shown: Tensor) -> Tensor | None:
+        """Average what is fused at the deepest level, see ``decode``: ``(B, F_L, *S_L)``."""
+        return mean_of_shown(packed[-1], shown)
 
     def encode(self, x: Tensor, available: Tensor) -> list[Tensor]:
         """Encode every available modality on its own.
@@ -153,7 +156,7 @@ class IncompleteMultiModalNetwork(nn.Module):
                     levels = encoder(channel)
                 else:
                     levels = self._run(encoder, channel)
-                levels = [_place_rows(level, rows, x.shape[0]) for level in levels]
+                levels = [place_rows(level, rows, x.shape[0]) for level in levels]
             encoded.append(levels)
         return self._stack_levels(x, encoded)
 
@@ -180,13 +183,18 @@ class IncompleteMultiModalNetwork(nn.Module):
         return levels
 
     def align(self, features: list[Tensor], available: Tensor) -> list[Tensor]:
-        """Return the features unchanged; the place of latent alignment."""
-        return features
+        """Replace the features of absent modalities where the network's ``alignment`` does so; else leave them."""
+        return self.alignment(features, available)
 
     def fuse(self, features: list[Tensor], available: Tensor) -> Tensor:
-        """Decode the available modalities, all of them encoded, into logits ``(B, C, *S)``."""
-        packed, index, shown = pack(features, available)
+        """Decode the available modalities, all of them encoded and aligned, into logits ``(B, C, *S)``."""
+        packed, index, shown = pack(features, self.alignment.completed(available))
         return self.decode(packed, index, shown)[0]
+
+    @torch.jit.unused
+    def _aligned(self, features: list[Tensor], available: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Align, then pack what the fusion gets."""
+        return pack(self.align(features, available), self.alignment.completed(available))
 
     @torch.jit.unused
     def unimodal_probabilities(self, features: list[Tensor], encoded: Tensor) -> Tensor | None:
@@ -204,8 +212,8 @@ class IncompleteMultiModalNetwork(nn.Module):
             each = [self._run(self._unimodal, [level[row] for level in folded]) for row in rows.tolist()]
             probabilities = concatenate(each)
         else:
-            probabilities = self._unimodal(_in_one_batch(features, rows))
-        return _place_rows(probabilities, rows, encoded.numel()).unflatten(0, encoded.shape)
+            probabilities = self._unimodal(in_one_batch(features, rows))
+        return place_rows(probabilities, rows, encoded.numel()).unflatten(0, encoded.shape)
 
     def _unimodal(self, levels: list[Tensor]) -> Tensor:
         # float32 whatever the autocast: the losses take logarithms of these
@@ -227,7 +235,7 @@ class IncompleteMultiModalNetwork(nn.Module):
     def fuse_alone(self, features: list[Tensor], taught: Tensor) -> StudentOutput:
         """Fuse modalities alone: what the network says from each by itself, without the cost of the others.
 
-        Equal to ``fuse`` under rows of the identity matrix. One batch on a GPU, one by one on the CPU.
+        Equal to ``align`` and ``fuse`` under rows of the identity matrix. One batch on a GPU, one by one on the CPU.
 
         Args:
             features: one ``(B, M, F_l, *S_l)`` for each level, finest first.
@@ -247,24 +255,13 @@ class IncompleteMultiModalNetwork(nn.Module):
             logits, auxiliary, last = zip(*each, strict=True)
             joined = [concatenate(list(level)) for level in zip(*auxiliary, strict=True)]
             return StudentOutput(taught, concatenate(list(logits)), joined, concatenate(list(last)))
-        return StudentOutput(taught, *self._decode_alone(_in_one_batch(features, rows), index))
+        return StudentOutput(taught, *self._decode_alone(in_one_batch(features, rows), index))
 
     def _decode_alone(self, levels: list[Tensor], index: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         alone = [channels_last(level).unsqueeze(1) for level in levels]  # (n, 1, F_l, *S_l)
-        return self.decode(alone, index, torch.ones_like(index, dtype=torch.bool))
-
-
-def _in_one_batch(features: list[Tensor], rows: Tensor) -> list[Tensor]:
-    """Take modalities out of their stacks: ``(B, M, F_l, *S_l)`` to ``(n, F_l, *S_l)`` for n rows of the B * M."""
-    folded = [channels_last(level.flatten(0, 1)) for level in features]
-    if rows.numel() < folded[0].shape[0]:
-        folded = [level.index_select(0, rows) for level in folded]
-    return folded
-
-
-def _place_rows(values: Tensor, rows: Tensor, length: int) -> Tensor:
-    """Put ``values`` at ``rows``, in rising order, of a tensor of zeros with ``length`` rows."""
-    if rows.numel() == length:
-        return values
-    shape: list[int] = [length] + list(values.shape[1:])
-    return torch.zeros(shape, dtype=values.dtype, device=values.device).index_copy(0, rows, values)
+        only = torch.zeros([len(index), self.num_modalities], dtype=torch.bool, device=index.device)
+        only = only.scatter(1, index, True)
+        if torch.equal(self.alignment.completed(only), only):
+            return self.decode(alone, index, torch.ones_like(index, dtype=torch.bool))
+        stacks = [broadcast(only, level) * level for level in alone]  # (n, M, F_l, *S_l)
+        return self.decode(*self._aligned(stacks, only))

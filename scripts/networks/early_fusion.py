@@ -89,6 +89,11 @@ class EarlyFusion(IncompleteMultiModalNetwork):
         return self.head(x), no_heads, x
 
     @torch.jit.unused
+    def fused_bottleneck(self, packed: list[Tensor], index: Tensor, shown: Tensor) -> Tensor | None:
+        """Return ``None``: modalities are fused before anything is encoded."""
+        return None
+
+    @torch.jit.unused
     def unimodal_probabilities(self, features: list[Tensor], encoded: Tensor) -> Tensor | None:
         """Return ``None``: there is no decoder of single modalities."""
         return None

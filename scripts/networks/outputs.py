@@ -25,6 +25,36 @@ class StudentOutput(NamedTuple):
     features: Tensor
 
 
+class AlignmentOutput(NamedTuple):
+    """Features that are pulled to an anchor, one entry for each aligned level.
+
+    Shape:
+        - features: ``(B, M, F_l, *S_l)``
+        - anchors: ``(B, F_l, *S_l)``, made from the acquired modalities
+        - aligned: ``(B, M)`` bool, the modalities that are there, of samples that have an anchor
+    """
+
+    features: list[Tensor]
+    anchors: list[Tensor]
+    aligned: Tensor
+
+
+class PathOutput(NamedTuple):
+    """What a network says under another availability than that of ``fused``, or what another network says.
+
+    Shape:
+        - available: ``(B, M)`` bool, what this path saw; a row without any means that the sample has no such path
+        - logits: ``(B, C, *S)``
+        - bottleneck: ``(B, F, *S_L)``, see ``MultiModalOutput``
+        - alignment: of the acquired modalities; ``None`` without alignment
+    """
+
+    available: Tensor
+    logits: Tensor
+    bottleneck: Tensor | None
+    alignment: AlignmentOutput | None = None
+
+
 class MultiModalOutput(NamedTuple):
     """Everything that an objective may ask of one training pass.
 
@@ -38,6 +68,11 @@ class MultiModalOutput(NamedTuple):
         - available: ``(B, M)`` bool, modalities that were fused; never more than ``encoded``
         - students: ``StudentOutput`` of each encoded modality alone, except where that is what ``fused`` saw anyway;
           ``None`` if not asked for
+        - bottleneck: ``(B, F, *S_L)``, the mean of what is fused at the deepest level; ``None`` from a network without
+          encoders
+        - alignment: what an anchor alignment pulls, of the encoded modalities; ``None`` without one
+        - narrowed: ``PathOutput`` under a narrower availability; ``None`` if not asked for
+        - teacher: ``PathOutput`` of a teacher network on the same images, where a method has one
     """
 
     fused: Tensor
@@ -47,3 +82,7 @@ class MultiModalOutput(NamedTuple):
     encoded: Tensor
     available: Tensor
     students: StudentOutput | None = None
+    bottleneck: Tensor | None = None
+    alignment: AlignmentOutput | None = None
+    narrowed: PathOutput | None = None
+    teacher: PathOutput | None = None

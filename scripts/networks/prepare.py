@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""Brings a network to its device, with the options that trade time for memory or for waiting."""
+"""Brings a network to its device, with its alignment and the options that trade time for memory or for waiting."""
 
 from __future__ import annotations
 
 import torch
 
 from ..flags import as_flag
+from .alignment import AnchorAlignment
 from .base import IncompleteMultiModalNetwork
 from .normalization import compile_normalization
 
@@ -16,8 +17,9 @@ def prepare_network(
     device: torch.device | str,
     checkpointing: bool | str = False,
     compiled: bool | str = False,
+    alignment: AnchorAlignment | None = None,
 ) -> IncompleteMultiModalNetwork:
-    """Move a network to a device and set its options, also given as words; values do not change but for rounding.
+    """Move a network to a device and set its options, also given as words; these change values by rounding at most.
 
     Args:
         network: as its class makes it.
@@ -27,7 +29,14 @@ def prepare_network(
         compiled: let ``torch.compile`` fuse normalisation and activation on the CPU, see ``compile_normalization``.
             The convolutions between them are library calls that compiling cannot improve, and what is computed depends
             on which modalities are there, so the network as a whole is not compiled.
+        alignment: what is to happen between encoders and fusion; nothing by default.
+
+    Raises:
+        ValueError: if an option is another word, or the alignment does not fit the network.
     """
+    if alignment is not None:
+        alignment.check(network.num_modalities, len(network.level_channels))
+        network.alignment = alignment
     network = network.to(device)
     network.checkpointing = as_flag(checkpointing, "checkpointing")
     compile_normalization(as_flag(compiled, "compiled"))

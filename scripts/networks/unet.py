@@ -13,23 +13,10 @@ from torch import Tensor, nn
 
 from .base import IncompleteMultiModalNetwork
 from .blocks import initialize_convolutions
+from .packing import mean_of_shown
 from .unimodal import ModalityEncoder, UnimodalDecoder
 
 NUM_LEVELS = 5
-
-
-def mean_of_shown(level: Tensor, shown: Tensor) -> Tensor:
-    """Average the modalities that each sample shows; zeros for a sample that shows none.
-
-    Args:
-        level: ``(B, A, F, *S)``, zero where not shown.
-        shown: ``(B, A)`` bool.
-
-    Returns:
-        ``(B, F, *S)``.
-    """
-    count = shown.sum(dim=1).clamp(min=1).to(level.dtype)  # (B,)
-    return level.sum(dim=1) / count.view([-1] + [1] * (level.dim() - 2))
 
 
 class MultiEncoderUNet(IncompleteMultiModalNetwork):

@@ -34,7 +34,7 @@ def draw(encoded=ENCODED, num_classes=3, seed=0):
 
 def rows(output, label, keep):
     """Some samples of an output."""
-    kept = [[x[keep] for x in each] if isinstance(each, list) else each[keep] for each in output[:-1]]
+    kept = [[x[keep] for x in each] if isinstance(each, list) else each[keep] for each in output[:6]]
     output = MultiModalOutput(*kept)
     return output, label[keep]
 

@@ -9,8 +9,9 @@ import torch
 from torch.testing import assert_close
 
 from scripts.modalities import modality_subsets
-from scripts.networks.base import acquired_modalities, present_in_batch
+from scripts.networks.base import acquired_modalities
 from scripts.networks.outputs import MultiModalOutput
+from scripts.networks.packing import present_in_batch
 
 NAN = float("nan")
 SUBSETS = modality_subsets(4)

@@ -13,8 +13,8 @@ from monai.bundle import ConfigParser
 from torch.testing import assert_close
 
 from scripts.losses.total import IncompleteMultiModalLoss
-from scripts.networks.base import pack
 from scripts.networks.outputs import MultiModalOutput
+from scripts.networks.packing import pack
 from scripts.networks.transformer import PositionalTables
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -9,7 +9,8 @@ from torch.testing import assert_close
 
 from scripts.losses.total import IncompleteMultiModalLoss
 from scripts.modalities import modality_subsets
-from scripts.networks.unet import MultiEncoderUNet, mean_of_shown
+from scripts.networks.packing import mean_of_shown
+from scripts.networks.unet import MultiEncoderUNet
 
 NAN = float("nan")
 CLOSE = {"rtol": 1e-3, "atol": 1e-3}  # of logits around 1; the two voxels at the bottom amplify rounding
