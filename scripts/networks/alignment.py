@@ -122,8 +122,8 @@ class AnchorAlignment(nn.Module):
         Rows sum to one, or to zero for the normal anchor and where there is no anchor.
         """
         if self.theta is not None:
-            lowest = torch.finfo(self.theta.dtype).min
-            scores = self.theta.unsqueeze(0).expand(available.shape).masked_fill(~available, lowest)
+            # not -inf, of which a row without any modality would be NaN
+            scores = self.theta.unsqueeze(0).expand(available.shape).masked_fill(~available, -1e30)
             return F.softmax(scores, dim=1) * available
         assert self.mixture is not None  # for TorchScript
         return self.mixture * available
