@@ -33,5 +33,5 @@ class AnchorAlignmentLoss(nn.Module):
 
     def forward(self, alignment: AlignmentOutput, anchors: Sequence[Tensor] | None = None) -> Tensor:
         pairs = zip(alignment.features, alignment.anchors if anchors is None else anchors, strict=True)
-        levels = [0.5 * (z.float() - p.float().unsqueeze(1)).square().flatten(2).mean(dim=2) for z, p in pairs]
+        levels = [0.5 * (z - p.unsqueeze(1)).square().flatten(2).mean(dim=2) for z, p in pairs]
         return torch.stack(levels).mean(dim=0)

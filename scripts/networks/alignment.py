@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -98,6 +99,7 @@ class AnchorAlignment(nn.Module):
         self.register_parameter("theta", nn.Parameter(torch.zeros(len(names))) if anchor == ADAPTIVE else None)
         fixed = torch.tensor([float(name == anchor) for name in names])
         self.register_buffer("mixture", None if anchor == ADAPTIVE else fixed)
+        self.register_load_state_dict_pre_hook(_refuse_another_anchor)
 
     def forward(self, features: list[Tensor], available: Tensor) -> list[Tensor]:
         """Replace the features of absent modalities by the anchor, at every level."""
@@ -176,5 +178,15 @@ def broadcast(rows: Tensor, level: Tensor) -> Tensor:
 
 
 def mix(level: Tensor, weights: Tensor) -> Tensor:
-    """Sum up the modalities by weight: ``(B, M, F, *S)`` and ``(B, M)`` to ``(B, F, *S)``, in float32."""
-    return (level.float() * broadcast(weights, level)).sum(dim=1)
+    """Sum up the modalities by weight: ``(B, M, F, *S)`` and ``(B, M)`` to ``(B, F, *S)``, at least float32."""
+    return (level * broadcast(weights, level)).sum(dim=1)
+
+
+def _refuse_another_anchor(alignment: AnchorAlignment, state: Mapping[str, Tensor], prefix: str, *others: Any) -> None:
+    """Add to the errors of loading (the last argument of such a hook) if the file has another fixed anchor."""
+    found, own = state.get(f"{prefix}mixture"), alignment.mixture
+    if found is not None and own is not None and not torch.equal(found.cpu(), own.cpu()):
+        others[-1].append(
+            f"{prefix}mixture is {found.tolist()}, and {own.tolist()} here: the weights were trained with another "
+            "anchor; expected that of `alignment::anchor`."
+        )

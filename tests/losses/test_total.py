@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from scripts.losses.segmentation import SegmentationLoss
 from scripts.losses.total import IncompleteMultiModalLoss
-from scripts.networks.outputs import MultiModalOutput
+from scripts.networks.outputs import AlignmentOutput, MultiModalOutput
 
 TERMS = {"fused", "deep_supervision", "unimodal"}
 ENCODED = [[True, False, True], [False, False, True]]  # the middle modality is in no sample
@@ -225,3 +225,55 @@ def test_logits_of_reduced_precision_are_scored_in_float32():
     half = output._replace(fused=output.fused.bfloat16(), auxiliary=[x.bfloat16() for x in output.auxiliary])
     rounded = half._replace(fused=half.fused.float(), auxiliary=[x.float() for x in half.auxiliary])
     assert torch.equal(IncompleteMultiModalLoss()(half, label), IncompleteMultiModalLoss()(rounded, label))
+
+
+# --- alignment -----------------------------------------------------------------------------------
+
+
+def aligned(output, features, anchors, mask):
+    return output._replace(alignment=AlignmentOutput([features], [anchors], torch.tensor(mask)))
+
+
+def test_alignment_is_the_mean_over_the_aligned_modalities_then_over_the_samples():
+    output, label = draw()
+    # distances from an anchor of zeros: half of 4, 16 and 36
+    features = torch.tensor([2.0, 4.0, 6.0]).view(1, 3, 1, 1, 1).repeat(2, 1, 1, 1, 1)
+    plain = IncompleteMultiModalLoss()(output, label)
+    loss = IncompleteMultiModalLoss(alignment=0.5)
+    total = loss(aligned(output, features, torch.zeros(2, 1, 1, 1), ENCODED), label)
+    # {first, third}: (2 + 18) / 2; {third}: 18
+    assert_close(loss.terms["alignment"], torch.tensor((10.0 + 18.0) / 2))
+    assert_close(loss.terms["alignment_per_modality"], torch.tensor([2.0, math.nan, 18.0]), equal_nan=True)
+    assert_close(total, plain + 0.5 * 14.0)
+
+
+def test_a_sample_without_an_anchor_adds_nothing_and_says_nothing():
+    output, label = draw()
+    features = torch.full((2, 3, 1, 1, 1), 2.0, requires_grad=True)
+    mask = [[True, False, True], [False] * 3]
+    loss = IncompleteMultiModalLoss()
+    loss(aligned(output, features, torch.zeros(2, 1, 1, 1), mask), label).backward()
+    assert_close(loss.terms["alignment"], torch.tensor((2.0 + 0.0) / 2))
+    assert_close(loss.terms["alignment_per_modality"], torch.tensor([2.0, math.nan, 2.0]), equal_nan=True)
+    assert features.grad.isfinite().all()
+    assert torch.equal(features.grad.flatten(1) != 0, torch.tensor(mask))
+
+
+def test_alignment_counts_only_where_there_is_one_and_where_it_weighs():
+    output, label = draw()
+    for loss, given in (
+        (IncompleteMultiModalLoss(), output),
+        (
+            IncompleteMultiModalLoss(alignment=0.0),
+            aligned(output, torch.ones(2, 3, 1, 1), torch.zeros(2, 1, 1), ENCODED),
+        ),
+    ):
+        total = loss(given, label)
+        assert set(loss.terms) == {*TERMS, "unimodal_per_modality", "total"}
+        assert_close(total, IncompleteMultiModalLoss()(output, label))
+
+
+def test_a_distance_that_is_not_a_number_is_not_hidden():
+    output, label = draw()
+    broken = aligned(output, torch.full((2, 3, 1, 1), math.nan), torch.zeros(2, 1, 1), ENCODED)
+    assert IncompleteMultiModalLoss()(broken, label).isnan()

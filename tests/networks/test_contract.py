@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every network of configs/network_*.yaml promises, in 2D and 3D, for two to five modalities."""
+"""What every network of configs/network_*.yaml promises, in 2D and 3D, for two to five modalities, aligned or not."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from monai.bundle import ConfigParser
 from torch.testing import assert_close
 
+from scripts.engines import root_cause
 from scripts.losses.total import IncompleteMultiModalLoss
 from scripts.networks.outputs import MultiModalOutput
 from scripts.networks.packing import pack
@@ -19,16 +20,25 @@ from scripts.networks.transformer import PositionalTables
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = sorted(path.stem.removeprefix("network_") for path in CONFIGS.glob("network_*.yaml"))
-CASES = list(product(NAMES, [2, 3], [2, 3, 4, 5]))
+ANCHORS = ["adaptive", "normal", "b"]
+CASES = [(*case, None) for case in product(NAMES, [2, 3], [2, 3, 4, 5])]
+CASES += [(*case, anchor) for case, anchor in product(product(NAMES, [3], [3]), ANCHORS)]
+CASES += [(name, 2, 4, "adaptive") for name in NAMES]
 SIZES = {2: [20, 17], 3: [17, 18, 20]}  # voxels
 NUM_CLASSES = 3
+EXACT = {"rtol": 1e-7, "atol": 1e-7}  # in float64
 CLOSE = {"rtol": 1e-3, "atol": 1e-3}  # of logits around 1; two voxels at the bottom of a network amplify rounding
 
 
-def configured(name, spatial_dims, num_modalities):
-    """Build the network of an overlay as a run does, the same every time, and as narrow as it allows."""
-    files = [str(CONFIGS / "train.yaml"), str(CONFIGS / f"network_{name}.yaml")]
+def configured(name, spatial_dims, num_modalities, anchor=None):
+    """Build the network of an overlay as a run does, the same every time, and as narrow as it allows.
+
+    An anchor aligns it by ``method_medmap.yaml``; an adaptive one has learnt that modalities differ.
+    """
+    names = ["train.yaml", f"network_{name}.yaml"] + ["method_medmap.yaml"] * (anchor is not None)
+    files = [str(CONFIGS / each) for each in names]
     settings = {
+        "device": "cpu",
         "modalities": list("abcde"[:num_modalities]),
         "num_classes": NUM_CLASSES,
         "spatial_dims": spatial_dims,
@@ -36,17 +46,29 @@ def configured(name, spatial_dims, num_modalities):
     }
     for width in (4, 8):
         parser = ConfigParser(ConfigParser.load_config_files(files))
-        parser.update({**settings, "network_def::width": width})
+        more = {} if anchor is None else {"alignment::anchor": anchor}
+        parser.update({**settings, "network_def::width": width, **more})
         torch.manual_seed(0)
         try:
-            return parser.get_parsed_content("network_def")
+            network = parser.get_parsed_content("network")
         except RuntimeError as error:  # that of MONAI around the one of the network
             refusal = error
-            assert isinstance(error.__cause__, ValueError), error
+            assert isinstance(root_cause(error), ValueError), error
+            continue
+        if anchor == "adaptive":
+            network.alignment.theta.data = torch.linspace(-0.5, 1.0, num_modalities)
+        return network
     raise refusal
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}d-{case[2]}")
+def without_dropout(network):
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return network
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}d-{case[2]}-{case[3]}")
 def network(request):
     return configured(*request.param)
 
@@ -148,13 +170,14 @@ def test_one_encoding_is_fused_for_any_subset_and_alone_as_under_each_row_of_the
     network.eval()
     image, shown = image[:2], shown[1:]  # two different subsets, neither of them complete
     features = network.encode(image, torch.ones_like(shown))
-    assert_close(network.fuse(features, shown), network(image, shown), **CLOSE)
+    assert_close(network.fuse(network.align(features, shown), shown), network(image, shown), **CLOSE)
     students = network.fuse_alone(features, shown)
     sample, modality = shown.nonzero().t()
     assert students.logits.shape == (len(sample), NUM_CLASSES, *image.shape[2:])
     assert students.features.shape[::2] == students.logits.shape[::2]
     for m, row in enumerate(torch.eye(network.num_modalities, dtype=torch.bool)):
-        packed = pack(features, row.expand(2, -1))
+        alone = row.expand(2, -1)
+        packed = pack(network.align(features, alone), network.alignment.completed(alone))
         expected, auxiliary, _ = network.decode(*packed)
         assert expected.isfinite().all() and len(auxiliary) == len(students.auxiliary)
         rows, samples = modality == m, sample[modality == m]
@@ -178,13 +201,11 @@ def test_students_are_the_modalities_that_the_fusion_did_not_see_alone(network, 
     assert not nothing.taught.any() and len(nothing.logits) == len(nothing.features) == 0
 
 
+@pytest.mark.parametrize("anchor", [None, "adaptive", "b"])
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
-def test_single_modalities_in_one_batch_give_what_they_give_one_at_a_time(name, monkeypatch):
-    network = configured(name, 3, 3).train()  # the batch is what a GPU gets
-    for module in network.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
+def test_single_modalities_in_one_batch_give_what_they_give_one_at_a_time(name, anchor, monkeypatch):
+    network = without_dropout(configured(name, 3, 3, anchor)).train()  # the batch is what a GPU gets
     image = torch.randn(2, 3, *SIZES[3], generator=torch.Generator().manual_seed(1))
     image[1, 0] = float("nan")
     one_at_a_time = network(image, students=True)
@@ -197,12 +218,57 @@ def test_single_modalities_in_one_batch_give_what_they_give_one_at_a_time(name, 
         assert_close(found, expected, **CLOSE)
 
 
+@pytest.mark.parametrize("anchor", [None, *ANCHORS])
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
-def test_scripted_network_agrees(name):
-    network = configured(name, spatial_dims=3, num_modalities=4).eval()
-    image, subsets = torch.randn(2, 4, *SIZES[3]), torch.tensor([[1, 0, 1, 1], [0, 1, 0, 0]]).bool()
+def test_scripted_network_agrees(name, anchor):
+    network = configured(name, spatial_dims=3, num_modalities=4, anchor=anchor).eval().double()
+    image, subsets = torch.randn(2, 4, *SIZES[3]).double(), torch.tensor([[1, 0, 1, 1], [0, 1, 0, 0]]).bool()
     with torch.jit.optimized_execution(False):
         scripted = torch.jit.script(network)
-        assert_close(scripted(erased(image, subsets)), network(image, subsets), **CLOSE)
-        assert_close(scripted(image[:1], subsets[1:]), network(image[:1], subsets[1:]), **CLOSE)
+        assert_close(scripted(erased(image, subsets)), network(image, subsets), **EXACT)
+        assert_close(scripted(image[:1], subsets[1:]), network(image[:1], subsets[1:]), **EXACT)
+
+
+@pytest.mark.parametrize("anchor", ANCHORS)
+@pytest.mark.parametrize("name", NAMES)
+def test_alignment_is_pulled_by_what_is_acquired_and_fills_by_what_is_shown(name, anchor):
+    network = without_dropout(configured(name, 3, 4, anchor)).train()
+    image = torch.randn(2, 4, *SIZES[3], generator=torch.Generator().manual_seed(1))
+    image[1, 1:3] = float("nan")
+    acquired = torch.tensor([[True] * 4, [True, False, False, True]])
+    drawn = torch.tensor([[False, True, False, True], [True, False, False, False]])
+    output = network(image, drawn)
+    aligned = acquired if anchor != "b" else torch.tensor([[True] * 4, [False] * 4])
+    assert torch.equal(output.alignment.aligned, aligned)
+    loss = IncompleteMultiModalLoss()
+    label = torch.randint(NUM_CLASSES, (2, 1, *SIZES[3]), generator=torch.Generator().manual_seed(2))
+    loss(output, label)
+    assert torch.equal(loss.terms["alignment_per_modality"].isnan(), ~aligned.any(dim=0))
+    features = network.encode(image, acquired)
+    [deepest] = output.alignment.features
+    assert_close(deepest, features[-1], **CLOSE)
+    _, index, shown = network._aligned(features, drawn)
+    assert index.shape == (2, 4), "the fusion gets every modality"
+    assert torch.equal(
+        shown, torch.ones(2, 4, dtype=torch.bool) if anchor != "b" else torch.stack([shown[0], drawn[1]])
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_second_path_is_the_network_under_a_narrower_availability(name):
+    network = without_dropout(configured(name, 3, 3, "adaptive")).train()
+    image = torch.randn(2, 3, *SIZES[3], generator=torch.Generator().manual_seed(1))
+    image[1, 0] = float("nan")
+    narrowed = torch.tensor([[True, False, True], [True, True, False]])
+    output = network(image, narrowed=narrowed)
+    assert torch.equal(output.available, torch.tensor([[True] * 3, [False, True, True]]))
+    seen = torch.tensor([[True, False, True], [False, True, False]])
+    assert torch.equal(output.narrowed.available, seen)
+    alone = network(image, seen)
+    assert_close(output.narrowed.logits, alone.fused, **CLOSE)
+    assert (output.fused - alone.fused).abs().max() > 1e-2
+    if output.bottleneck is not None:
+        assert_close(output.narrowed.bottleneck, alone.bottleneck, **CLOSE)
+        assert output.bottleneck.shape[1] == network.level_channels[-1]
+    assert network(image).narrowed is None
