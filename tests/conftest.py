@@ -16,6 +16,7 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
+from scripts.metrics.tables import read_scores
 from scripts.phantom.dataset import PhantomSettings, write_phantoms
 from scripts.tools.make_datalist import MakeDatalist
 
@@ -247,3 +248,30 @@ def trained(train, tmp_path_factory):
     """Train for four epochs, once for all tests: the folder and the metrics of each epoch."""
     folder = tmp_path_factory.mktemp("trained")
     return folder, train(folder)
+
+
+@pytest.fixture(scope="session")
+def use(workflow, phantoms):
+    """Evaluate a model on the test cases and segment a patient from FLAIR alone, by the documented files.
+
+    Returns the table of scores, and the report of the patient's label map.
+    """
+
+    def _use(model_file, folder, *overlays, **settings):
+        settings = {"model_file": str(model_file), **settings}
+        evaluation = {**settings, "output_dir": str(folder / "evaluation")}
+        inference = {**settings, "output_dir": str(folder / "inference"), "dataset_dir": str(phantoms / "phantom_0004")}
+        for run in (
+            workflow("train.yaml", "evaluate.yaml", *overlays, run_id="evaluating", **evaluation),
+            workflow(
+                "inference.yaml", *overlays, run_id="evaluating", workflow_type="infer", **inference, subset="flair"
+            ),
+        ):
+            run.run()
+            run.finalize()
+        report = json.loads((folder / "inference" / "phantom_0004.json").read_text())
+        source, result = phantoms / "phantom_0004" / "phantom_0004_flair.nii.gz", folder / "inference"
+        assert nib.load(result / "phantom_0004.nii.gz").shape == nib.load(source).shape
+        return read_scores(folder / "evaluation" / "per_case.csv"), report
+
+    return _use

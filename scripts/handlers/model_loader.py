@@ -20,6 +20,7 @@ class ModelLoader(CheckpointLoader):
 
     Raises:
         FileNotFoundError: on start, if the file is not there.
+        ValueError: on start, if the weights are not those of such a network.
     """
 
     def __init__(self, model_file: str, network: nn.Module) -> None:
@@ -31,4 +32,10 @@ class ModelLoader(CheckpointLoader):
                 f"no weights at {self.load_path}; expected the file that training writes. Run training first, or name "
                 "another file with `--model_file`."
             )
-        super().__call__(engine)
+        try:
+            super().__call__(engine)
+        except RuntimeError as error:
+            raise ValueError(
+                f"the weights in {self.load_path} do not fit the network: {error}\nThey are of another configuration; "
+                "expected the overlays that they were trained with, such as network_*.yaml and method_medmap.yaml."
+            ) from None  # the message says it all

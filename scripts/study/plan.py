@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,17 @@ class Variant:
         files: overlays, behind those of the study.
         options: ids of the configuration and their values, behind those of the study.
         missing_rates: names of the missing rates under which it runs; all of the study by default.
+        models: id to an earlier variant, whose model under the same rates and seed the id names; that one runs first.
     """
 
     files: Sequence[str] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     missing_rates: Sequence[str] | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
+
+    def runs_under(self, rates: str) -> bool:
+        """Tell whether it runs under the missing rates of this name."""
+        return self.missing_rates is None or rates in self.missing_rates
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ class Study:
         about: what the study is for.
 
     Raises:
-        ValueError: if there is nothing to run, or a variant asks for missing rates that the study does not have.
+        ValueError: if there is nothing to run, or a variant asks for missing rates or the model of a variant that the
+            study does not have.
     """
 
     missing_rates: Mapping[str, Mapping[str, float]]
@@ -76,12 +83,23 @@ class Study:
         for name in ("missing_rates", "seeds", "variants"):
             if not getattr(self, name):
                 raise ValueError(f"the study has no `{name}`; expected at least one.")
-        for name, variant in self.variants.items():
+        for number, (name, variant) in enumerate(self.variants.items()):
+            self._check_models(name, list(self.variants)[:number])
             unknown = sorted(set(variant.missing_rates or ()) - set(self.missing_rates))
             if unknown:
                 raise ValueError(
                     f"variant `{name}` asks for the missing rates {unknown}; expected some of "
                     f"{list(self.missing_rates)}. See `missing_rates` of the study."
+                )
+
+    def _check_models(self, name: str, earlier: Sequence[str]) -> None:
+        variant = self.variants[name]
+        for id, other in variant.models.items():
+            rates = [each for each in self.missing_rates if variant.runs_under(each)]
+            if other not in earlier or not all(self.variants[other].runs_under(each) for each in rates):
+                raise ValueError(
+                    f"variant `{name}` takes `{id}` from `{other}`; expected one of {list(earlier)}, the variants before "
+                    f"it, that runs under {rates} too. See `models` of the variant."
                 )
 
     def runs(self) -> list[Run]:
@@ -91,12 +109,16 @@ class Study:
             for seed in self.seeds
             for rates in self.missing_rates
             for name, variant in self.variants.items()
-            if variant.missing_rates is None or rates in variant.missing_rates
+            if variant.runs_under(rates)
         ]
 
     def config_files(self, run: Run) -> list[str]:
         """Configuration files of a run, in the order in which they are merged."""
         return [*self.files, *self.variants[run.variant].files]
+
+    def needed(self, run: Run) -> dict[str, Run]:
+        """Give the runs whose models a run takes, by the id that names the file."""
+        return {id: replace(run, variant=other) for id, other in self.variants[run.variant].models.items()}
 
     def overrides(self, run: Run) -> dict[str, Any]:
         """Ids and values that a run sets on top of its files."""

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,12 +97,14 @@ class RunStudy:
         datalist = self._datalist()
         for run in runs:
             self._write_datalist(datalist, run)
-        failed = []
         with ThreadPoolExecutor(self.workers) as pool, tqdm(total=len(runs), unit="run", desc=self.root.name) as bar:
-            running = {pool.submit(self._run_one, run): run for run in runs}
-            for future in as_completed(running):
+            running: dict[Run, Future] = {}
+            for run in runs:  # those whose models others take come first, so that nobody waits for a run not begun
+                before = [running[each] for each in self.study.needed(run).values() if each in running]
+                running[run] = pool.submit(self._run_one, run, before)
+            for future in as_completed(running.values()):
                 bar.update()
-                failed += [] if future.result() else [str(self._place(running[future]))]
+            failed = [str(self._place(run)) for run, future in running.items() if not future.result()]
         return sorted(failed)
 
     def _chosen(self) -> list[Run]:
@@ -140,16 +142,20 @@ class RunStudy:
     def _place(self, run: Run) -> Path:
         return self.root / "runs" / run.name
 
-    def _run_one(self, run: Run) -> bool:
-        """Train and evaluate; tell whether both ended well."""
+    def _run_one(self, run: Run, before: Sequence[Future] = ()) -> bool:
+        """Train and evaluate, behind the runs ``before``; tell whether all ended well."""
+        if not all(future.result() for future in before):
+            return False
         place = self._place(run)
+        models = {id: str(self._place(other) / "model.pt") for id, other in self.study.needed(run).items()}
         steps = ((TRAINING, [], {}), ("evaluating", ["configs/evaluate.yaml"], self.study.evaluation))
         for step, files, options in steps:
             done = place / f"{step}.json"
             if done.exists():
                 continue
             paths = {"dataset_dir": place, "model_file": place / "model.pt", "output_dir": place / step}
-            options = {**self.study.overrides(run), **options, **{name: str(path) for name, path in paths.items()}}
+            paths = {**models, **{name: str(path) for name, path in paths.items()}}
+            options = {**self.study.overrides(run), **options, **paths}
             if step == TRAINING and list((place / step / "checkpoints").glob("checkpoint_epoch=*.pt")):
                 options["resume"] = True
             start = time.time()

@@ -246,6 +246,7 @@ def test_alignment_is_pulled_by_what_is_acquired_and_fills_by_what_is_shown(name
     loss(output, label)
     assert torch.equal(loss.terms["alignment_per_modality"].isnan(), ~aligned.any(dim=0))
     features = network.encode(image, acquired)
+    assert_close(network.eval()(image, drawn), output.fused, **CLOSE)  # absence is treated as in training
     [deepest] = output.alignment.features
     assert_close(deepest, features[-1], **CLOSE)
     _, index, shown = network._aligned(features, drawn)

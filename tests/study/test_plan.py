@@ -55,6 +55,21 @@ def test_unknown_missing_rates_of_a_variant_are_refused():
         Study({"x": {"t1": 0.1}}, [0], {"a": Variant(missing_rates=["mr"])})
 
 
+def test_a_model_is_that_of_the_run_of_another_variant_with_the_same_rates_and_seed():
+    study = Study({"x": {"t1": 0.1}}, [0, 1], {"first": Variant(), "second": Variant(models={"teacher_file": "first"})})
+    assert study.needed(Run("x", "second", 1)) == {"teacher_file": Run("x", "first", 1)}
+    assert study.needed(Run("x", "first", 1)) == {}
+
+
+@pytest.mark.parametrize(("first", "other"), [({}, "third"), ({}, "second"), ({"missing_rates": ["x"]}, "first")])
+def test_a_model_that_is_not_there_in_time_is_refused(first, other):
+    variants = {"first": Variant(**first), "second": Variant(models={"file": other}), "third": Variant()}
+    with pytest.raises(
+        ValueError, match=rf"`second` takes `file` from `{other}`; expected one of \['first'\].*\['x', 'y'\]"
+    ):
+        Study({"x": {"t1": 0.1}, "y": {"t1": 0.2}}, [0], variants)
+
+
 @pytest.mark.parametrize("name", ["missing_rates", "seeds", "variants"])
 def test_a_study_without_anything_to_run_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match=f"the study has no `{name}`"):
@@ -74,6 +89,6 @@ def test_every_id_of_the_studies_that_come_with_the_bundle_exists(file):
     for run in study.runs():
         files = [str(CONFIGS.parent / name) for name in (*study.config_files(run), "configs/evaluate.yaml")]
         config = ConfigParser(ConfigParser.load_config_files(files))
-        ids = [*study.overrides(run), *study.evaluation]
+        ids = [*study.overrides(run), *study.evaluation, *study.needed(run)]
         assert [id_ for id_ in ids if id_ not in config] == [], run.name
         assert set(study.missing_rates[run.rates]) == set(config["modalities"])

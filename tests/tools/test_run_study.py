@@ -107,6 +107,29 @@ def test_an_interrupted_training_is_resumed(study, tmp_path, commands):
     assert not left.exists(), "a finished run needs no checkpoints"
 
 
+def test_a_run_that_takes_the_model_of_another_comes_behind_it(study, tmp_path, monkeypatch):
+    noted, ends_well = [], {"without": True, "broken": False}
+
+    def note(self, step, files, options, place):
+        noted.append((place.parent.name, step, options.get("model_of_the_other")))
+        return ends_well.get(place.parent.name, True)
+
+    monkeypatch.setattr(RunStudy, "_bundle", note)
+    monkeypatch.setattr(RunStudy, "_write", lambda self, finished: None)
+    variants = {
+        **PLAN["variants"],
+        "behind": {"models": {"model_of_the_other": "without"}},
+        "never": {"models": {"model_of_the_other": "broken"}},
+    }
+    with pytest.raises(SystemExit, match="2 runs failed.*\n.*broken/seed5\n.*never/seed5"):
+        study({**PLAN, "variants": variants}, workers=4)()
+    model = str(tmp_path / "study" / "runs/mr28/without/seed5/model.pt")
+    order = [each for each in noted if each[0] in ("without", "behind")]
+    steps = ("training", "evaluating")
+    assert order == [*(("without", step, None) for step in steps), *(("behind", step, model) for step in steps)]
+    assert "never" not in {name for name, _, _ in noted}
+
+
 def test_a_folder_of_another_plan_is_refused(study, commands):
     study(variants="without")()
     other = {**PLAN, "options": {**PLAN["options"], "max_epochs": 2}}
