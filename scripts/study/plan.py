@@ -98,8 +98,8 @@ class Study:
             rates = [each for each in self.missing_rates if variant.runs_under(each)]
             if other not in earlier or not all(self.variants[other].runs_under(each) for each in rates):
                 raise ValueError(
-                    f"variant `{name}` takes `{id}` from `{other}`; expected one of {list(earlier)}, the variants before "
-                    f"it, that runs under {rates} too. See `models` of the variant."
+                    f"variant `{name}` takes `{id}` from `{other}`; expected one of {list(earlier)}, those before it, "
+                    f"that runs under {rates} too. See `models` of the variant."
                 )
 
     def runs(self) -> list[Run]:

@@ -102,7 +102,7 @@ class RunStudy:
             for run in runs:  # those whose models others take come first, so that nobody waits for a run not begun
                 before = [running[each] for each in self.study.needed(run).values() if each in running]
                 running[run] = pool.submit(self._run_one, run, before)
-            for future in as_completed(running.values()):
+            for _ in as_completed(running.values()):
                 bar.update()
             failed = [str(self._place(run)) for run, future in running.items() if not future.result()]
         return sorted(failed)
