@@ -95,14 +95,19 @@ def _load(parser: ConfigParser, case: str | None) -> Iterator[Hop]:
     yield _hop(parser, "train::dataloader", list_data_collate([item]))
 
 
-def _parts(output: Any) -> dict[str, Any]:
-    """Name the fields of a network's output; those that are lists count on, those that it has not are left out."""
+def _parts(output: Any, name: str = "") -> dict[str, Any]:
+    """Name all that a network gives: by field, by number in a list; what it has not is left out."""
+    if output is None:
+        return {}
+    if hasattr(output, "_asdict"):
+        inner = output._asdict()
+    elif isinstance(output, (list, tuple)):
+        inner = dict(enumerate(output))
+    else:
+        return {name or "output": output}
     parts: dict[str, Any] = {}
-    for name, value in output._asdict().items() if hasattr(output, "_asdict") else [("output", output)]:
-        if value is None:
-            continue
-        listed = isinstance(value, (list, tuple))
-        parts.update({f"{name}.{n}": each for n, each in enumerate(value)} if listed else {name: value})
+    for key, value in inner.items():
+        parts.update(_parts(value, f"{name}.{key}" if name else str(key)))
     return parts
 
 
