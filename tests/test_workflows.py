@@ -22,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from scripts.data import cases
 from scripts.data.datalist import read_section, write_datalist
 from scripts.engines import root_cause
+from scripts.metrics.modality_gap import modality_gap
 from scripts.metrics.tables import read_scores
 from scripts.modalities import modality_subsets, subset_name
 from scripts.networks.rfnet import RFNet
@@ -221,9 +222,24 @@ def test_every_window_is_encoded_once_for_all_subsets(evaluated):
     assert len(calls["forward"]) == 4 * complete + 2 * incomplete, "encoders of absent modalities never run"
 
 
+def test_an_evaluation_keeps_the_latent_features_of_what_each_case_has(evaluated, modalities):
+    with np.load(evaluated[0] / "features.npz", allow_pickle=False) as file:
+        features = file["features"]
+        assert file["cases"].tolist() == ["phantom_0004", "phantom_0005"]
+        assert file["modalities"].tolist() == modalities
+        assert file["level"] == 3, "RFNet has four levels"
+    assert features.shape == (2, 4, 8 * 4)  # at a width of 4 channels
+    there = np.isfinite(features)
+    assert there.all(axis=2).tolist() == [[True] * 4, [True, False, False, True]]
+    assert np.array_equal(there.any(axis=2), there.all(axis=2))
+    gap = json.loads((evaluated[0] / "modality_gap.json").read_text())
+    assert gap["num_cases"] == 2 and gap["gap"] == pytest.approx(modality_gap(features).gap) and gap["gap"] > 0
+
+
 def test_an_evaluation_records_itself(evaluated, trained):
     assert json.loads((evaluated[0] / "run.json").read_text())["seed"] == 1037
-    assert stamps(evaluated[0]).keys() >= {"per_case.csv", "summary.json", "summary.md", "run.json"}
+    tables = {"per_case.csv", "summary.json", "summary.md", "features.npz", "modality_gap.json"}
+    assert stamps(evaluated[0]).keys() >= {*tables, "run.json"}
     assert "evaluated" not in str(trained[0])
 
 

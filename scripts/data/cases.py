@@ -74,3 +74,16 @@ def find_patients(
     kept = ("case", "images", "image", "channels")
     cases = [{key: entry[key] for key in kept if key in entry} for entry in found]
     return cases + [{"case": error.case, "failure": str(error)} for error in failures]
+
+
+def choose_case(cases: Sequence[Mapping], name: str | None, section: str) -> Mapping:
+    """Choose the case of a name, or without one the first case.
+
+    Raises:
+        ValueError: if no case of ``section`` has this name.
+    """
+    for entry in cases:
+        if name in (None, str(entry["case"])):
+            return entry
+    names = [entry["case"] for entry in cases]
+    raise ValueError(f"no {section} case is called `{name}`; expected one of {names[:20]}, {len(names)} in all.")

@@ -78,7 +78,7 @@ class SubsetScoreHandler:
 
     def _score(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            scores = self._score_case({**item, **output})
+            scores = self.score({**item, **output})
             if self.writer is not None:
                 self.writer.write_case(str(item["case"]), scores)
             for subset, of_subset in scores.items():
@@ -86,7 +86,15 @@ class SubsetScoreHandler:
                     if metric == "dice" and not isnan(value):
                         self.dice.setdefault((region, subset), []).append(value)
 
-    def _score_case(self, case: Mapping[str, Any]) -> dict[str, Scores]:
+    def score(self, case: Mapping[str, Any]) -> dict[str, Scores]:
+        """Score one case that is segmented: name of each subset to the scores of its regions.
+
+        Args:
+            case: ``case`` its name, ``image`` ``(M, *S)``, ``label`` ``(1, *L)``, ``pred`` ``(K, *L)`` classes.
+
+        Raises:
+            ValueError: if there is no label, or it lies on another grid than the prediction.
+        """
         label, prediction = case.get("label"), case["pred"]
         if label is None:
             raise ValueError(

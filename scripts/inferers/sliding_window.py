@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from monai.data import MetaTensor
@@ -86,6 +86,11 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
             non-empty subset. Those that name a modality the case lacks are left out for that case.
         kwargs: arguments of ``IncompleteSlidingWindowInferer``.
 
+    Attributes:
+        observers: called with what ``network.encode`` made of each batch of windows: the levels
+            ``(b, M, F_l, *S_l)``, finest first and in ``precision``, and what is acquired, ``(1, M)`` bool. Empty at
+            first.
+
     Shape:
         - inputs: ``(B, M, *S)``, absent modalities NaN
         - output: ``(B, K, *S)`` uint8 classes, one channel for each of the K subsets of ``subsets_for(acquired)``
@@ -100,6 +105,7 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
                 f"`subsets` is the text `{subsets}`; expected a list of names, e.g. \"['all','{modalities[0]}']\"."
             )
         self.modalities = list(modalities)
+        self.observers: list[Callable[[list[Tensor], Tensor], None]] = []
         self.subsets = None
         if subsets is not None:
             self.subsets = [None if name == ALL else parse_subset(name, modalities) for name in subsets]
@@ -119,6 +125,8 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
             image = drop_slice_axis(window, self.spatial_dims)
             with reduced_precision(window.device, self.precision):
                 features = network.encode(image, acquired.expand(window.shape[0], -1))
+                for observe in self.observers:
+                    observe(features, acquired)
                 logits = [self._fuse(network, features, subset) for subset in subsets]
             probabilities = torch.cat([each.float().softmax(dim=1) for each in logits], dim=1)
             return restore_slice_axis(probabilities, window)  # (b, K * C, *roi)

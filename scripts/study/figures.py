@@ -11,10 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..files import replacing
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # Okabe and Ito
-MARKERS = "osD^vPX"
+from ..drawing import COLOURS, MARKERS, save_png
 
 
 def draw_differences(summary: pd.DataFrame, baseline: str, path: Path) -> None:
@@ -101,5 +98,4 @@ def _save(figure: Figure, path: Path) -> None:
     handles = {label: handle for found in labelled for handle, label in zip(*found, strict=True)}
     names = list(handles)
     figure.legend(list(handles.values()), names, loc="outside lower center", ncols=6, frameon=False, fontsize=9)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    save_png(figure, path, dots_per_inch=110)

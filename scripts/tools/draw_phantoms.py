@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import fire
-import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..files import replacing
+from ..drawing import DIMMED, class_colour, draw_classes, draw_slice, png_path, save_png, upright, white_level
 from ..phantom.contrast import default_modalities
 from ..phantom.dataset import PhantomSettings, make_phantom
 
-# Okabe and Ito's palette, distinct to colour-blind readers: class -> (colour, name)
-OUTLINES = {1: ("#F0E442", "NCR/NET"), 2: ("#56B4E9", "ED"), 3: ("#D55E00", "ET")}
+CLASSES = {1: "NCR/NET", 2: "ED", 3: "ET"}
 PLANES = ((2, "axial"), (1, "coronal"), (0, "sagittal"))
 
 
@@ -42,8 +41,6 @@ def main(
         row_inches: height of a row.
         dots_per_inch: resolution.
     """
-    from matplotlib.figure import Figure
-
     names = modalities.split(",") if isinstance(modalities, str) else modalities
     settings = PhantomSettings(spacing_mm, None, tuple(names or default_modalities()), seed)
     indices = [indices] if isinstance(indices, int) else list(indices)
@@ -59,33 +56,22 @@ def main(
         panels[0].text(0.02, 0.02, f"case {index}, {plane}", color="white", fontsize=6, transform=panels[0].transAxes)
     for panel, title in zip(axes[0], (*settings.modalities, "outlines"), strict=True):
         panel.set_title(title, color="white", fontsize=8, pad=2)
-    for value, (colour, name) in OUTLINES.items():
-        axes[0, -1].plot([], [], color=colour, label=f"{value} {name}")
+    for value, name in CLASSES.items():
+        axes[0, -1].plot([], [], color=class_colour(value), label=f"{value} {name}")
     axes[0, -1].legend(loc="lower right", fontsize=5, labelcolor="white", facecolor="black", handlelength=1)
-    with replacing(output) as temporary:
-        figure.savefig(temporary, dpi=dots_per_inch, pil_kwargs={"optimize": True})
-    print(f"{len(indices)} phantoms drawn: {output}")
+    save_png(figure, png_path(output), dots_per_inch)
+    print(f"{len(indices)} phantoms drawn: {png_path(output)}")
 
 
 def _draw_row(panels: NDArray, images: NDArray, label: NDArray, axis: int) -> None:
     """Draw the slice with the largest tumour, in radiological convention (the patient's right is on the left)."""
     others = tuple(i for i in range(3) if i != axis)
     number = int((label > 0).sum(others).argmax())
-    dimmed = 0.55 * images[0]  # so that the outlines stand out
-    for panel, image, reference in zip(panels, (*images, dimmed), (*images, images[0]), strict=True):
-        grey, white = _upright(image.take(number, axis), axis), np.percentile(reference[reference > 0], 99.6)
-        panel.imshow(grey, cmap="gray", vmin=0, vmax=white, interpolation="bilinear")
+    whites = [white_level(image) for image in images]
+    for panel, image, white in zip(panels, (*images, images[0]), (*whites, whites[0] / DIMMED), strict=True):
+        draw_slice(panel, upright(image.take(number, axis), axis), white)
         panel.axis("off")
-    outline = _upright(label.take(number, axis), axis)
-    for value, (colour, _) in OUTLINES.items():
-        if (outline == value).any():
-            panels[-1].contourf(outline == value, levels=[0.5, 1], colors=[colour], alpha=0.35)
-            panels[-1].contour(outline == value, levels=[0.5], colors=[colour], linewidths=0.7)
-
-
-def _upright(plane: NDArray, axis: int) -> NDArray:
-    """Turn a slice of an LPS volume so that the head's top, or front in axial slices, is up."""
-    return plane.T if axis == 2 else plane.T[::-1]
+    draw_classes(panels[-1], upright(label.take(number, axis), axis))
 
 
 if __name__ == "__main__":

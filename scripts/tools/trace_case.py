@@ -17,6 +17,7 @@ from monai.data import list_data_collate
 from monai.utils import ensure_tuple, set_determinism
 from torch import Tensor, nn
 
+from ..data.cases import choose_case
 from ..engines import root_cause
 from ..modalities import subset_name
 from .show_config import merge
@@ -74,12 +75,7 @@ def trace(parser: ConfigParser, case: str | None = None) -> Iterator[Hop]:
 
 def _load(parser: ConfigParser, case: str | None) -> Iterator[Hop]:
     """From the datalist to a batch of one case."""
-    cases = parser.get_parsed_content("train::cases")
-    chosen = [entry for entry in cases if case in (None, str(entry["case"]))]
-    if not chosen:
-        names = [entry["case"] for entry in cases]
-        raise ValueError(f"no training case is called `{case}`; expected one of {names[:20]}, {len(names)} in all.")
-    item = chosen[0]
+    item = choose_case(parser.get_parsed_content("train::cases"), case, "training")
     yield _hop(parser, "train::cases", item)
     ids = [f"train::preprocessing::transforms::{n}" for n in range(len(parser["train::preprocessing::transforms"]))]
     compose = parser.get_parsed_content("train::preprocessing")

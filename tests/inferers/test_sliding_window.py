@@ -180,6 +180,21 @@ def test_a_window_is_encoded_once_however_many_subsets_there_are():
     assert network.aligned == network.fused, "alignment depends on who is there"
 
 
+def test_observers_see_each_encoding_once_with_what_the_case_has():
+    seen, inferer = [], SubsetSlidingWindowInferer([4, 8, 8], NAMES, overlap=0.0, sw_batch_size=2)
+    inferer.observers += [lambda *shown: seen.append(shown)] * 2
+    image = striped(1)
+    inferer(image, Counting())
+    assert [[tuple(level.shape) for level in features] for features, _ in seen[::2]] == [
+        [(2, 3, 1, 4, 8, 8)],  # 12 voxels in windows of 4, two at a time
+        [(1, 3, 1, 4, 8, 8)],
+    ]
+    assert all(acquired.tolist() == [[True, False, True]] for _, acquired in seen)
+    windows = torch.cat([features[0][:, :, 0] for features, _ in seen[::2]])  # (3, M, 4, 8, 8)
+    whole = torch.cat(list(windows), dim=1)
+    torch.testing.assert_close(whole[[0, 2]], image[0, [0, 2]])
+
+
 def test_only_subsets_of_what_the_case_has_are_segmented():
     inferer = SubsetSlidingWindowInferer([12, 8, 8], NAMES, subsets=["t2", "all", "t2+flair"])
     network = Counting()

@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""What figures have in common: colours, slices, label maps, files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from .files import replacing
+
+# Okabe and Ito's palette, distinct to colour-blind readers
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # on white
+CLASS_COLOURS = ("#F0E442", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#0072B2", "#E69F00")  # on grey images
+MARKERS = "osD^vPX"
+DIMMED = 0.55  # brightness of an image under a label map, so that the labels stand out
+
+
+def class_colour(label: int) -> str:
+    """Give the colour of a class, 1 and above; after seven classes they repeat."""
+    return CLASS_COLOURS[(label - 1) % len(CLASS_COLOURS)]
+
+
+def upright(plane: NDArray, axis: int = 2) -> NDArray:
+    """Turn a slice of an LPS volume as radiologists look at it: head's top or front up, patient's right on the left.
+
+    Args:
+        plane: slice across ``axis``.
+        axis: 0 sagittal, 1 coronal, 2 axial.
+    """
+    return plane.T if axis == 2 else plane.T[::-1]
+
+
+def white_level(image: NDArray) -> float:
+    """Choose the intensity of an image, whose background is 0, that is shown white."""
+    return float(np.percentile(image[image != 0], 99.6))
+
+
+def draw_slice(panel: Axes, plane: NDArray, white: float, aspect: float = 1.0) -> None:
+    """Draw an upright slice in grey; ``aspect`` is the height of a pixel over its width."""
+    panel.imshow(plane, cmap="gray", vmin=0, vmax=white, interpolation="bilinear", aspect=aspect)
+
+
+def draw_classes(panel: Axes, labels: NDArray) -> None:
+    """Draw the classes of an upright slice over its image: tinted, with their outlines."""
+    for label in np.unique(labels[labels > 0]).tolist():
+        mask, colours = labels == label, [class_colour(int(label))]
+        panel.contourf(mask, levels=[0.5, 1], colors=colours, alpha=0.35)
+        panel.contour(mask, levels=[0.5], colors=colours, linewidths=0.7)
+
+
+def png_path(output: str | Path) -> Path:
+    """Name the PNG file of a figure; the extension may be left out.
+
+    Raises:
+        ValueError: if the name has another extension.
+    """
+    path = Path(output)
+    if path.suffix.lower() not in ("", ".png"):
+        raise ValueError(f"`output` is {path}; expected the name of a PNG file, e.g. {path.with_suffix('.png')}.")
+    return path if path.suffix else path.with_suffix(".png")
+
+
+def save_png(figure: Figure, path: Path, dots_per_inch: int) -> None:
+    """Write a figure into a PNG file."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=dots_per_inch, pil_kwargs={"optimize": True})

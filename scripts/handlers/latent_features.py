@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Collects latent features of the cases of an evaluation."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.engines.utils import IterationEvents
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..files import replacing, write_json
+from ..inferers.sliding_window import SubsetSlidingWindowInferer
+from ..metrics.modality_gap import modality_gap
+from ..networks.base import acquired_modalities
+
+logger = logging.getLogger(__name__)
+
+FEATURES_FILE = "features.npz"
+GAP_FILE = "modality_gap.json"
+
+
+class LatentFeaturesHandler:
+    """Keep the mean latent features of each case and modality, and measure the modality gap when the run ends.
+
+    The features are what the encoders make of each acquired modality at one level, before any alignment, averaged over
+    all windows of the inferer and their voxels; a voxel that lies in several windows counts in each of them. They are
+    taken as the windows pass by: the network does nothing more for them. Early fusion encodes nothing: its only level
+    is the normalised image, whose mean is about 0 whatever the case, so that its gap says nothing.
+
+    ``output_dir`` gets ``features.npz`` (``features`` ``(N, M, F)`` float32, NaN where a case lacks the modality,
+    ``cases`` ``(N,)`` and ``modalities`` ``(M,)`` text, ``level``) and ``modality_gap.json``, in which what is not
+    defined is ``null``. ``engine.state.metrics["modality_gap"]`` is published, see ``scripts.metrics.modality_gap``.
+    Cases that fail are left out.
+
+    Attach to a ``CaseEvaluator`` with the same inferer, whose network keeps the contract of
+    ``IncompleteMultiModalNetwork``.
+
+    Args:
+        inferer: shows the features of each batch of windows to its observers.
+        modalities: names in channel order.
+        output_dir: folder of the two files.
+        level: of the encoder, 0 the finest, -1 the deepest.
+
+    Raises:
+        ValueError: when the run starts, if the network has no such level.
+    """
+
+    def __init__(
+        self, inferer: SubsetSlidingWindowInferer, modalities: Sequence[str], output_dir: str, level: int = -1
+    ) -> None:
+        self.inferer = inferer
+        self.modalities = list(modalities)
+        self.output_dir = Path(output_dir)
+        self.level = level
+        self.means: list[Tensor] = []  # of each batch of windows of the case at hand, (b, M, F)
+        self.features: dict[str, NDArray] = {}  # by case, (M, F)
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator."""
+        self.inferer.observers.append(self._observe)
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._clear)
+        engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._keep)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
+
+    def _start(self, engine: Engine) -> None:
+        self.features = {}
+        number = len(engine.network.level_channels)
+        if not -number <= self.level < number:
+            raise ValueError(
+                f"`level` is {self.level}, but the encoders of {type(engine.network).__name__} have {number} levels; "
+                f"expected {-number} to {number - 1}. See `latent_level` in the configuration."
+            )
+
+    def _clear(self, engine: Engine) -> None:
+        self.means = []
+
+    def _observe(self, features: list[Tensor], acquired: Tensor) -> None:
+        level = features[self.level]  # (b, M, F, *S)
+        mean = level.mean(dim=list(range(3, level.dim())), dtype=torch.float32)
+        self.means.append(mean.masked_fill(~acquired[..., None], math.nan))
+
+    def _keep(self, engine: Engine) -> None:
+        (item,) = engine.state.batch
+        case, mean = str(item["case"]), torch.cat(self.means).double().mean(dim=0).cpu()  # (M, F)
+        acquired = acquired_modalities(torch.as_tensor(item["image"])[None])[0].cpu()
+        if not torch.isfinite(mean[acquired]).all():
+            logger.warning("case %s has latent features that are not finite; has the training diverged?", case)
+        self.features[case] = mean.numpy()
+
+    def _finish(self, engine: Engine) -> None:
+        channels, failed = engine.network.level_channels, getattr(engine, "failures", {})
+        found = {case: mean for case, mean in self.features.items() if case not in failed}
+        shape = (len(found), len(self.modalities), channels[self.level])
+        features = np.array(list(found.values()), dtype=np.float32).reshape(shape)
+        result, level = modality_gap(features), self.level % len(channels)
+        engine.state.metrics["modality_gap"] = result.gap
+        names = {"cases": np.array(list(found), dtype=str), "modalities": np.array(self.modalities, dtype=str)}
+        with replacing(self.output_dir / FEATURES_FILE) as temporary:
+            np.savez(temporary, features=features, **names, level=np.array(level))
+        numbers = {name: value if math.isfinite(value) else None for name, value in result._asdict().items()}
+        write_json(self.output_dir / GAP_FILE, {**numbers, "num_cases": len(found), "level": level})
+        logger.info("modality gap %.3g; latent features are in %s", result.gap, self.output_dir / FEATURES_FILE)
