@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ import pandas as pd
 from scipy import stats
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from ..handlers.latent_features import GAP_FILE
+from ..metrics.modality_gap import ModalityGap
 from ..metrics.tables import read_scores
 from .plan import Run
 
@@ -25,6 +28,20 @@ def collect_scores(folders: Mapping[Run, Path]) -> pd.DataFrame:
     """Join the ``per_case.csv`` of finished evaluations; ``rates``, ``variant`` and ``seed`` become columns."""
     tables = [read_scores(folder / "per_case.csv").assign(**_keys(run)) for run, folder in folders.items()]
     return pd.concat(tables, ignore_index=True)
+
+
+def collect_gaps(folders: Mapping[Run, Path]) -> pd.DataFrame:
+    """Join the modality gaps that evaluations measured, and what they are made of.
+
+    Returns:
+        A row for each run and ``measure`` of ``ModalityGap``, with its ``value``; ``region`` is ``latent``, since these
+        are of no region. What is not defined is left out.
+    """
+    rows = []
+    for run, folder in folders.items():
+        found = json.loads((folder / GAP_FILE).read_text(encoding="utf-8"))
+        rows += [{**_keys(run), "measure": name, "value": found[name]} for name in ModalityGap._fields]
+    return pd.DataFrame(rows, columns=[*KEYS, "measure", "value"]).assign(region="latent").dropna(subset="value")
 
 
 def collect_curves(folders: Mapping[Run, Path]) -> pd.DataFrame:
@@ -83,9 +100,9 @@ def compare(per_seed: pd.DataFrame, baseline: str, column: str = "num_modalities
     """Sum up over seeds, with the difference from the baseline, which is paired by seed.
 
     Args:
-        per_seed: of ``mean_per_seed`` or ``mean_per_modality``.
+        per_seed: of ``mean_per_seed``, ``mean_per_modality`` or ``collect_gaps``.
         baseline: the variant that the others are compared with.
-        column: ``num_modalities`` or ``subset``.
+        column: ``num_modalities``, ``subset`` or ``measure``.
 
     Returns:
         A row for each ``rates``, ``variant``, ``column`` and ``region``: ``seeds``, ``mean``, ``low``, ``high``, and

@@ -21,7 +21,11 @@ EXPLANATION = (
     "seeds (Student's t). Differences are paired by seed; marked * where the interval does not hold 0. They say what "
     "another seed would give on these test cases, not what other test cases would give."
 )
-TITLES = {"num_modalities": "modalities shown", "subset": "the only one shown"}
+GAPS = (
+    "Modality gap: distance between the modalities' mean features at the deepest encoder level, over the spread of the "
+    "test cases around them."
+)
+TITLES = {"num_modalities": "modalities shown", "subset": "the only one shown", "measure": "modality gap"}
 
 
 def write_tables(
@@ -41,7 +45,14 @@ def write_tables(
         records: what ``RunRecordHandler`` wrote for each: commit, versions, machine.
     """
     baseline = next(iter(study.variants))
-    parts = [f"# {study.about or path.parent.name}", _plan(study), _durations(minutes), _origin(records), EXPLANATION]
+    parts = [
+        f"# {study.about or path.parent.name}",
+        _plan(study),
+        _durations(minutes),
+        _origin(records),
+        EXPLANATION,
+        GAPS,
+    ]
     for rates, missing in study.missing_rates.items():
         shares = ", ".join(f"{name} {rate:.0%}" for name, rate in missing.items())
         for column, summary in summaries.items():

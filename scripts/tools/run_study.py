@@ -30,7 +30,7 @@ from ..flags import as_list
 from ..phantom.dataset import PhantomSettings, write_phantoms
 from ..study.figures import draw_differences, draw_preference
 from ..study.plan import Run, read_study
-from ..study.results import collect_curves, collect_scores, compare, mean_per_modality, mean_per_seed
+from ..study.results import collect_curves, collect_gaps, collect_scores, compare, mean_per_modality, mean_per_seed
 from ..study.tables import write_tables
 
 TRAINING, TESTING = "training", "testing"
@@ -186,12 +186,14 @@ class RunStudy:
             raise ValueError("\n  ".join([f"{len(failed)} runs failed, the logs in their folders say why:", *failed]))
 
     def _write(self, finished: list[Run]) -> None:
-        scores = collect_scores({run: self._place(run) / "evaluating" for run in finished})
+        evaluations = {run: self._place(run) / "evaluating" for run in finished}
+        scores = collect_scores(evaluations)
         curves = collect_curves({run: self._place(run) / TRAINING / "tensorboard" for run in finished})
         baseline = next(iter(self.study.variants))
         summaries = {
             "num_modalities": compare(mean_per_seed(scores), baseline),
             "subset": compare(mean_per_modality(scores), baseline, "subset"),
+            "measure": compare(collect_gaps(evaluations), baseline, "measure"),
         }
         self._save({"scores": scores, "curves": curves, **{f"by_{name}": each for name, each in summaries.items()}})
         minutes = {run: self._minutes(run) for run in finished}

@@ -9,9 +9,11 @@ import pytest
 from scipy import stats
 from torch.utils.tensorboard import SummaryWriter
 
+from scripts.files import write_json
 from scripts.metrics.tables import ScoreWriter
 from scripts.study.plan import Run
 from scripts.study.results import (
+    collect_gaps,
     collect_scores,
     compare,
     mean_interval,
@@ -45,6 +47,24 @@ def scores(tmp_path):
                     }
                     writer.write_case(f"case{number}", of_case)
     return collect_scores(folders)
+
+
+def test_modality_gaps_are_compared_like_scores_and_what_is_not_defined_is_left_out(tmp_path):
+    gaps = {("without", 0): 2.0, ("without", 1): 3.0, ("with", 0): 1.0, ("with", 1): None}
+    folders = {Run("mr", variant, seed): tmp_path / f"{variant}{seed}" for variant, seed in gaps}
+    for folder, gap in zip(folders.values(), gaps.values(), strict=True):
+        folder.mkdir()
+        write_json(folder / "modality_gap.json", {"gap": gap, "centroid_distance": 6.0, "spread": 3.0, "num_cases": 9})
+    found = collect_gaps(folders)
+    assert len(found) == 3 * 4 - 1
+    summary = compare(found, "without", "measure")
+    assert value(summary, variant="without", measure="gap")["mean"] == 2.5
+    better = value(summary, variant="with", measure="gap")
+    assert (better["difference"], better["paired_seeds"]) == (-1.0, 1)
+    assert value(summary, variant="with", measure="spread")["difference"] == 0.0
+    nothing = {run: folder for run, folder in folders.items() if gaps[run.variant, run.seed] is None}
+    assert list(collect_gaps(nothing)["measure"]) == ["centroid_distance", "spread"]
+    assert collect_gaps({}).empty
 
 
 def value(table, **keys):

@@ -71,6 +71,9 @@ def test_a_study_trains_evaluates_tabulates_and_names_what_failed(study, tmp_pat
     assert set(scores["variant"]) == {"without", "with"} and len(scores) == 2 * 2 * 15 * 3  # cases, subsets, regions
     assert scores["value"].between(0, 1).all()
     assert {"by_num_modalities.csv", "by_subset.csv", "curves.csv", "results.md"} <= {f.name for f in folder.iterdir()}
+    gaps = pd.read_csv(folder / "by_measure.csv").query("measure == 'gap'")
+    assert set(gaps["variant"]) == {"without", "with"} and (gaps["mean"] > 0).all()
+    assert "by modality gap" in (folder / "results.md").read_text(encoding="utf-8")
     tags = pd.read_csv(folder / "curves.csv").query("variant == 'with'")["tag"]
     assert "distance/flair" in set(tags)
     assert "width" in (folder / "runs/mr28/broken/seed5/training.log").read_text(encoding="utf-8")
