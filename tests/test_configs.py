@@ -24,7 +24,9 @@ NETWORKS = [name for name in OVERLAYS if name.startswith("network_")]
 SETTINGS = [name for name in OVERLAYS if name.startswith("setting_")]
 METHODS = [name for name in OVERLAYS if name.startswith("method_")]
 DATASETS = [name for name in OVERLAYS if name.startswith("dataset_")]
-SERVED = [["train.yaml", name] for name in OVERLAYS] + [["inference.yaml", name] for name in NETWORKS + DATASETS]
+ALIGNMENT = "method_medmap.yaml"  # part of the network, so an overlay of inference too
+SERVED = [["train.yaml", name] for name in OVERLAYS]
+SERVED += [["inference.yaml", name] for name in [*NETWORKS, *DATASETS, ALIGNMENT]]
 HEARTS = "dataset_myops2020.yaml"  # the data set that is not one of volumes
 RUN_IDS = ("training", "evaluating")  # named on the command line alone
 FORBIDDEN = r"\b(lambda|for|while|setattr|getattr|eval|exec|open|glob|path|Path|os|import|__\w+|download\w*|load\w*)\b"
@@ -100,8 +102,8 @@ def test_every_id_of_a_data_set_overlay_is_a_knob_of_training_or_of_inference(na
     assert [id_ for id_, appended, _ in ids(name) if appended or id_ not in known] == []
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_overlay_changes_the_network_of_inference_too(name):
+@pytest.mark.parametrize("name", [*NETWORKS, ALIGNMENT])
+def test_an_overlay_of_the_network_changes_that_of_inference_too(name):
     assert [id_ for id_, _, _ in ids(name) if id_ not in merged("inference.yaml")] == []
 
 
@@ -204,7 +206,15 @@ def test_every_network_trains_in_every_setting_and_by_every_method(workflow, hea
 # --- inference.yaml repeats what train.yaml says: MONAI Label reads that file alone -----------------
 
 SHARED = ["modalities", "num_classes", "regions", "spatial_dims", "orientation", "spacing", "patch_size"]
-SHARED += ["sliding_window_overlap", "sliding_window_batch", "precision", "network_def", "device", "model_file"]
+SHARED += [
+    "sliding_window_overlap",
+    "sliding_window_batch",
+    "precision",
+    "network_def",
+    "alignment",
+    "device",
+    "model_file",
+]
 
 
 @pytest.mark.parametrize("id_", SHARED)
