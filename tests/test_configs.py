@@ -28,6 +28,7 @@ ALIGNMENT = "method_medmap.yaml"  # part of the network, so an overlay of infere
 SERVED = [["train.yaml", name] for name in OVERLAYS]
 SERVED += [["inference.yaml", name] for name in [*NETWORKS, *DATASETS, ALIGNMENT]]
 HEARTS = "dataset_myops2020.yaml"  # the data set that is not one of volumes
+TEACHER, STUDENT = "method_kd_teacher.yaml", "method_kd_student.yaml"  # of complete cases; of a teacher and by chance
 RUN_IDS = ("training", "evaluating")  # named on the command line alone
 FORBIDDEN = r"\b(lambda|for|while|setattr|getattr|eval|exec|open|glob|path|Path|os|import|__\w+|download\w*|load\w*)\b"
 
@@ -188,19 +189,23 @@ COMBINATIONS += [(network, "setting_idt.yaml", more) for network, more in produc
 def test_every_network_trains_in_every_setting_and_by_every_method(workflow, hearts, tmp_path, files):
     places = {"output_dir": str(tmp_path), "model_file": str(tmp_path / "model.pt")}
     data = hearts if files[-1] == HEARTS else {"patch_size": [18, 18, 18]}
-    knobs = {"batch_size": 2, "max_epochs": 1, "val_interval": 9}  # 3 or 4 cases: 2 iterations
+    knobs = {"batch_size": 2, "max_epochs": 1, "val_interval": 9}  # 3 or 4 cases: 2 iterations; one is complete
+    if STUDENT in files:
+        places["teacher_file"] = str(tmp_path / "teacher.pt")
+        teacher = workflow("train.yaml", files[0], **data).parser.get_parsed_content("network")
+        torch.save(teacher.state_dict(), places["teacher_file"])
     run = workflow("train.yaml", *files, **places, **knobs, **data)
     trainer = run.parser.get_parsed_content("train::trainer")
     before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
     run.run()
-    assert trainer.state.iteration == 2
+    assert trainer.state.iteration == (1 if TEACHER in files else 2)
     after = torch.load(tmp_path / "model.pt", weights_only=True)
     assert before.keys() == after.keys()
     assert [name for name, value in after.items() if not torch.isfinite(value).all()] == []
     weights = [name for name, value in after.items() if value.ndim > 1]
     still = [name for name in weights if torch.equal(after[name], before[name])]
-    # dropping may hide a modality from both iterations
-    assert len(still) <= (0.25 * len(weights) if "drop" in files[1] else 0), f"these weights did not move: {still}"
+    by_chance = "drop" in files[1] or STUDENT in files  # which may hide a modality from both iterations
+    assert len(still) <= (0.25 * len(weights) if by_chance else 0), f"these weights did not move: {still}"
 
 
 # --- inference.yaml repeats what train.yaml says: MONAI Label reads that file alone -----------------

@@ -107,6 +107,16 @@ def test_with_a_method_that_rebalances_modalities(train, tmp_path):
     assert resumed[3]["coefficient/flair"] == pytest.approx(float(coefficient[0]))
 
 
+def test_with_a_teacher_and_random_modalities_for_the_student(train, workflow, tmp_path):
+    teacher = workflow("train.yaml").parser.get_parsed_content("network").state_dict()
+    torch.save(teacher, tmp_path / "teacher.pt")
+    files, kill = ("train.yaml", "method_kd_student.yaml"), Events.ITERATION_COMPLETED(once=5)
+    settings = {"teacher_file": str(tmp_path / "teacher.pt"), "max_epochs": 2}
+    begun, resumed = kill_and_resume(train, tmp_path, *files, kill=kill, **settings)
+    assert (list(begun), list(resumed)) == ([1], [2])
+    assert resumed[2]["loss_soft_distillation"] > 0
+
+
 def test_another_seed_gives_other_numbers(train, trained, tmp_path):
     _, expected = trained
     epochs = train(tmp_path, seed=1, kill=Events.EPOCH_COMPLETED(once=1))

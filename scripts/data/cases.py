@@ -8,9 +8,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..flags import as_flag
 from ..phantom.dataset import PhantomSettings, write_phantoms
 from .case_error import CaseError
-from .datalist import read_section
+from .datalist import availability, read_section
 from .layouts import find_cases
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ def read_cases(
     dataset_dir: str = "",
     datalist_file: str = "datalist.json",
     phantom_dir: str | None = None,
+    complete: bool | str = False,
 ) -> list[dict]:
     """Read one section of a datalist; with no data set at all, make phantoms first.
 
@@ -34,23 +36,40 @@ def read_cases(
         dataset_dir: folder of the data set; empty means that there is none.
         datalist_file: datalist inside ``dataset_dir``, or an absolute path.
         phantom_dir: where phantoms are made if ``dataset_dir`` is empty.
+        complete: keep only the cases that list every modality, also given as a word.
 
     Raises:
         FileNotFoundError: if the datalist is not there; phantoms never stand in for a data set that was named.
+        ValueError: if no case is complete, where only those are wanted.
     """
     if not dataset_dir:
         if phantom_dir is None:
             raise FileNotFoundError("`dataset_dir` is empty; expected the folder that holds the datalist.")
         logger.warning("no `dataset_dir` was given: using PHANTOMS, simulated images, in %s", phantom_dir)
         settings = PhantomSettings(spacing_mm=PHANTOM_SPACING, modalities=tuple(modalities))
-        return read_section(write_phantoms(Path(phantom_dir), PHANTOM_CASES, settings), section, modalities)
-    path = Path(dataset_dir) / datalist_file
+        path = write_phantoms(Path(phantom_dir), PHANTOM_CASES, settings)
+    else:
+        path = Path(dataset_dir) / datalist_file
     if not path.is_file():
         raise FileNotFoundError(
             f"no datalist at {path}; expected the JSON file that `python -m scripts.tools.make_datalist` writes. "
             "See `dataset_dir` and `datalist_file` in the configuration."
         )
-    return read_section(path, section, modalities)
+    cases = read_section(path, section, modalities)
+    return _complete(cases, modalities, f"section `{section}` of {path}") if as_flag(complete, "complete") else cases
+
+
+def _complete(cases: list[dict], modalities: Sequence[str], where: str) -> list[dict]:
+    """Keep the cases that list every modality."""
+    rows = availability(cases, modalities).all(axis=1)
+    kept = [case for case, row in zip(cases, rows, strict=True) if row]
+    if not kept:
+        raise ValueError(
+            f"none of the {len(cases)} cases in {where} has all of {list(modalities)}; expected at least one, since "
+            "`train::cases::complete` is set, as for a teacher (configs/method_kd_teacher.yaml)."
+        )
+    logger.info("%d of %d cases in %s are complete", len(kept), len(cases), where)
+    return kept
 
 
 def find_patients(

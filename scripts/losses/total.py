@@ -112,7 +112,7 @@ class IncompleteMultiModalLoss(nn.Module):
         per_modality.update(self._distillation(output, label))
         aligned = None
         if output.alignment is not None and self.weights["alignment"] != 0:
-            per_modality["alignment"], aligned = self._alignment(output), output.alignment.aligned
+            per_modality["alignment"], aligned = self._alignment(output)
         per_sample.update(self.further_terms(output, label))
         return self._total(per_sample, per_modality, output.encoded, aligned)
 
@@ -164,10 +164,16 @@ class IncompleteMultiModalLoss(nn.Module):
         terms = self.segmentation(probabilities.unsqueeze(1), label)
         return (terms.cross_entropy + terms.dice).squeeze(1)
 
-    def _alignment(self, output: MultiModalOutput) -> Tensor:
-        """Compare features with their anchor, a teacher's if there is one: ``(B, M)``."""
-        taught = output.teacher is not None and output.teacher.alignment is not None
-        return self.align(output.alignment, output.teacher.alignment.anchors if taught else None)
+    def _alignment(self, output: MultiModalOutput) -> tuple[Tensor, Tensor]:
+        """Compare features with their anchor, a teacher's where it has one: ``(B, M)``, and which of them count."""
+        own = output.alignment
+        if output.teacher is None or output.teacher.alignment is None:
+            return self.align(own), own.aligned
+        other = output.teacher.alignment
+        led = other.aligned.any(dim=1)  # (B,)
+        pairs = zip(other.anchors, own.anchors, strict=True)
+        anchors = [torch.where(led.view([-1] + [1] * (p.dim() - 1)), p, q) for p, q in pairs]
+        return self.align(own, anchors), torch.where(led.unsqueeze(1), output.encoded, own.aligned)
 
     def _deep_supervision(self, auxiliary: list[Tensor], label: Tensor) -> Tensor:
         total = torch.zeros(label.shape[0], device=label.device)

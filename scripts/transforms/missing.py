@@ -14,6 +14,8 @@ from torch import Tensor
 from ..data.case_error import CaseError
 from ..modalities import modality_subsets, parse_subset, subset_name
 
+RANDOM = "random"  # in place of a subset's name: another one each time
+
 
 def available_modalities(image: Tensor) -> Tensor:
     """Tell which modalities of an image ``(M, *S)`` are available: ``(M,)`` bool, no voxel of the channel is NaN.
@@ -70,6 +72,18 @@ class AvailableModalitiesd(MapTransform):
             raise CaseError(str(data.get("case", "unnamed")), "no modality is available; expected at least one")
         return available
 
+    def _acquired_of(self, data: Mapping[Hashable, object], wanted: Tensor, modalities: Sequence[str]) -> Tensor:
+        """Find which of the wanted modalities, ``(M,)`` bool, are acquired; at least one."""
+        acquired = self._acquired(data)
+        kept = acquired & wanted
+        if not bool(kept.any()):
+            raise CaseError(
+                str(data.get("case", "unnamed")),
+                f"subset `{subset_name(wanted.tolist(), modalities)}` was asked for, but the case has only "
+                f"`{subset_name(acquired.tolist(), modalities)}`",
+            )
+        return kept
+
 
 class RandShowModalitiesd(Randomizable, AvailableModalitiesd):
     """Show the network a random subset of the acquired modalities, leaving the image complete (``pdt``).
@@ -87,6 +101,34 @@ class RandShowModalitiesd(Randomizable, AvailableModalitiesd):
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
         return {**data, self.available_key: draw_subset(self._acquired(data), self.R)}
+
+
+class ShowModalitiesd(RandShowModalitiesd):
+    """Show the network the named modalities, or random ones, leaving the image complete.
+
+    Args:
+        subset: names joined by ``+``, or ``"all"``; named modalities that a case does not have are passed over.
+            ``"random"``: a random subset each time, see ``RandShowModalitiesd``.
+        modalities: configured names, in channel order.
+        image_key: of the image, ``(M, *S)`` with NaN in absent channels; not changed.
+        available_key: of the modalities shown, ``(M,)`` bool.
+
+    Raises:
+        CaseError: if a case has none of the named modalities.
+        ValueError: if the subset names a modality that is not configured.
+    """
+
+    def __init__(
+        self, subset: str, modalities: Sequence[str], image_key: str = "image", available_key: str = "available"
+    ) -> None:
+        super().__init__(image_key, available_key)
+        self.modalities = tuple(modalities)
+        self.wanted = None if subset == RANDOM else parse_subset(subset, self.modalities)
+
+    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        if self.wanted is None:
+            return super().__call__(data)
+        return {**data, self.available_key: self._acquired_of(data, self.wanted, self.modalities)}
 
 
 class RandDropModalitiesd(Randomizable, AvailableModalitiesd):
@@ -129,12 +171,5 @@ class KeepModalitiesd(AvailableModalitiesd):
         self.wanted = parse_subset(subset, self.modalities)
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
-        acquired = self._acquired(data)
-        kept = acquired & self.wanted
-        if not bool(kept.any()):
-            raise CaseError(
-                str(data.get("case", "unnamed")),
-                f"subset `{subset_name(self.wanted.tolist(), self.modalities)}` was asked for, but the case has only "
-                f"`{subset_name(acquired.tolist(), self.modalities)}`",
-            )
+        kept = self._acquired_of(data, self.wanted, self.modalities)
         return {**data, self.image_key: keep_channels(data[self.image_key], kept), self.available_key: kept}

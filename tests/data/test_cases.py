@@ -73,6 +73,34 @@ def test_without_a_data_set_and_a_place_for_phantoms_there_is_nothing_to_read():
         read_cases("training", NAMES)
 
 
+@pytest.mark.parametrize("word", [True, "true", "True"])
+def test_only_complete_cases_are_read_where_they_are_asked_for(phantoms, word):
+    every = read_cases("training", NAMES, str(phantoms))
+    complete = [case for case in every if list(case["images"]) == NAMES]
+    assert 0 < len(complete) < len(every)
+    assert read_cases("training", NAMES, str(phantoms), complete=word) == complete
+    assert read_cases("training", NAMES, str(phantoms), complete="false") == every
+
+
+def test_complete_is_said_of_the_configured_modalities(phantoms):
+    counts = [len(read_cases("training", NAMES[:m], str(phantoms), complete=True)) for m in (2, 3, 4)]
+    every = read_cases("training", NAMES, str(phantoms))
+    assert counts == [sum(set(NAMES[:m]) <= set(case["images"]) for case in every) for m in (2, 3, 4)]
+
+
+def test_a_section_without_any_complete_case_is_refused(phantoms, tmp_path):
+    entries = [case for case in read_cases("training", NAMES, str(phantoms)) if len(case["images"]) < len(NAMES)]
+    (tmp_path / "datalist.json").write_text(json.dumps({"modalities": NAMES, "training": entries}))
+    problem = rf"none of the {len(entries)} cases in section `training` of .*datalist.json has all of .*'t2'\]"
+    with pytest.raises(ValueError, match=f"{problem}; expected at least one, since `train::cases::complete` is set"):
+        read_cases("training", NAMES, str(tmp_path), complete=True)
+
+
+def test_complete_takes_no_other_word(phantoms):
+    with pytest.raises(ValueError, match="`complete` is `perhaps`; expected true or false"):
+        read_cases("training", NAMES, str(phantoms), complete="perhaps")
+
+
 # --- inference -------------------------------------------------------------------------------------
 
 

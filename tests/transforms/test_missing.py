@@ -18,6 +18,7 @@ from scripts.transforms.missing import (
     KeepModalitiesd,
     RandDropModalitiesd,
     RandShowModalitiesd,
+    ShowModalitiesd,
     available_modalities,
     draw_subset,
 )
@@ -49,7 +50,15 @@ def test_available_modalities_are_written_beside_an_unchanged_image():
 
 
 @pytest.mark.parametrize(
-    "transform", [AvailableModalitiesd(), RandDropModalitiesd(), RandShowModalitiesd(), KeepModalitiesd("all", "abcd")]
+    "transform",
+    [
+        AvailableModalitiesd(),
+        RandDropModalitiesd(),
+        RandShowModalitiesd(),
+        ShowModalitiesd("random", "abcd"),
+        ShowModalitiesd("all", "abcd"),
+        KeepModalitiesd("all", "abcd"),
+    ],
 )
 def test_a_case_without_any_modality_is_refused(transform):
     with pytest.raises(CaseError, match="case `case_a`: no modality is available; expected at least one"):
@@ -127,21 +136,38 @@ def test_the_same_seed_draws_the_same(setting):
     ("subset", "expected"),
     [("flair", [1, 0, 0, 0]), ("t2+flair", [1, 0, 0, 1]), ("all", [1, 1, 0, 1]), ("t1+t2", [0, 0, 0, 1])],
 )
-def test_named_modalities_are_kept_as_far_as_the_case_has_them(modalities, subset, expected):
-    result = KeepModalitiesd(subset, modalities)(case(2))
+def test_named_modalities_are_kept_or_shown_as_far_as_the_case_has_them(modalities, subset, expected):
+    data = case(2)
+    result = KeepModalitiesd(subset, modalities)(data)
     assert result["available"].int().tolist() == expected
     assert available_modalities(result["image"]).int().tolist() == expected
     assert bool((result["image"][result["available"]] == 1).all())
+    shown = ShowModalitiesd(subset, modalities)(data)
+    assert shown["available"].int().tolist() == expected
+    assert shown["image"] is data["image"]
 
 
-def test_a_case_that_has_none_of_the_named_modalities_is_refused(modalities):
+def test_random_modalities_are_shown_as_in_the_setting_that_does_so(modalities):
+    shown = [
+        transform.set_random_state(seed=3)(case(1))["available"].tolist()
+        for transform in (ShowModalitiesd("random", modalities), RandShowModalitiesd())
+        for _ in range(2)
+    ]
+    draws = ShowModalitiesd("random", modalities).set_random_state(seed=3)
+    assert shown == [shown[0]] * 4
+    assert len({tuple(draws(case(1))["available"].tolist()) for _ in range(40)}) == 7
+
+
+@pytest.mark.parametrize("choose", [KeepModalitiesd, ShowModalitiesd])
+def test_a_case_that_has_none_of_the_named_modalities_is_refused(modalities, choose):
     with pytest.raises(CaseError, match=r"case `case_a`: subset `t1ce\+t1` was asked for.*has only `flair\+t2`"):
-        KeepModalitiesd("t1ce+t1", modalities)(case(1, 2))
+        choose("t1ce+t1", modalities)(case(1, 2))
 
 
-def test_a_misspelt_modality_is_found_at_once(modalities):
+@pytest.mark.parametrize("choose", [KeepModalitiesd, ShowModalitiesd])
+def test_a_misspelt_modality_is_found_at_once(modalities, choose):
     with pytest.raises(ValueError, match="subset `flare` names"):
-        KeepModalitiesd("flare", modalities)
+        choose("flare", modalities)
 
 
 @pytest.mark.parametrize("name", ["AvailableModalitiesd", "RandDropModalitiesd", "RandShowModalitiesd"])
