@@ -181,7 +181,7 @@ def test_a_teacher_of_another_alignment_is_refused(lesson, workflow, tmp_path):
     other = () if lesson.more else (MEDMAP,)
     with pytest.raises(RuntimeError) as caught:
         learn(workflow, tmp_path, *TRAIN, *other, STUDENT, teacher_file=lesson.file)
-    assert "is of another network or alignment: 1 " in str(root_cause(caught.value))
+    assert "are of another network or alignment: 1 " in str(root_cause(caught.value))
 
 
 def test_a_student_without_its_inferer_is_refused(workflow, tmp_path):

@@ -58,7 +58,8 @@ def test_weights_of_another_alignment_are_refused(use, aligned, tmp_path, files)
     with pytest.raises(RuntimeError) as caught:  # MONAI wraps whatever an expression of the configuration raises
         use(folder / "model.pt", tmp_path, *files, **other)
     message = str(root_cause(caught.value))
-    assert "alignment." in message and "expected the overlays" in message
+    assert "of another network or alignment: " in message and "alignment." in message
+    assert "Expected the overlays and options that they were trained with" in message
 
 
 def test_weights_of_the_anchor_are_on_tensorboard_and_in_the_text_log(train, tmp_path, modalities, caplog):

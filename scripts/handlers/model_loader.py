@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
-from ignite.engine import Engine
-from monai.handlers import CheckpointLoader
+from ignite.engine import Engine, Events
 from torch import nn
 
+from ..networks.weights import load_weights
 
-class ModelLoader(CheckpointLoader):
-    """MONAI's checkpoint loader for a flat state dict, which says what to do where there is none.
+logger = logging.getLogger(__name__)
+
+
+class ModelLoader:
+    """Load a flat state dict into a network when the run starts, or say what is wrong with the file.
 
     Args:
         model_file: path of the weights, as training writes them.
@@ -20,22 +24,21 @@ class ModelLoader(CheckpointLoader):
 
     Raises:
         FileNotFoundError: on start, if the file is not there.
-        ValueError: on start, if the weights are not those of such a network.
+        ValueError: on start, if the weights are those of another network or alignment.
     """
 
     def __init__(self, model_file: str, network: nn.Module) -> None:
-        super().__init__(load_path=str(model_file), load_dict={"model": network}, map_location="cpu")
+        self.model_file, self.network = Path(model_file), network
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator."""
+        engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        if not Path(self.load_path).is_file():
+        if not self.model_file.is_file():
             raise FileNotFoundError(
-                f"no weights at {self.load_path}; expected the file that training writes. Run training first, or name "
+                f"no weights at {self.model_file}; expected the file that training writes. Run training first, or name "
                 "another file with `--model_file`."
             )
-        try:
-            super().__call__(engine)
-        except RuntimeError as error:
-            raise ValueError(
-                f"the weights in {self.load_path} do not fit the network: {error}\nThey are of another configuration; "
-                "expected the overlays that they were trained with, such as network_*.yaml and method_medmap.yaml."
-            ) from None  # the message says it all
+        load_weights(self.network, self.model_file)
+        logger.info("weights are those of %s", self.model_file)

@@ -186,7 +186,4 @@ def _refuse_another_anchor(alignment: AnchorAlignment, state: Mapping[str, Tenso
     """Add to the errors of loading (the last argument of such a hook) if the file has another fixed anchor."""
     found, own = state.get(f"{prefix}mixture"), alignment.mixture
     if found is not None and own is not None and not torch.equal(found.cpu(), own.cpu()):
-        others[-1].append(
-            f"{prefix}mixture is {found.tolist()}, and {own.tolist()} here: the weights were trained with another "
-            "anchor; expected that of `alignment::anchor`."
-        )
+        others[-1].append(f"{prefix}mixture is {found.tolist()}, and {own.tolist()} here: trained with another anchor")

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -13,8 +11,7 @@ from torch import Tensor
 
 from .base import IncompleteMultiModalNetwork, acquired_modalities
 from .outputs import PathOutput
-
-FEW = 3  # names in a message
+from .weights import load_weights
 
 
 class FrozenTeacher:
@@ -60,28 +57,5 @@ def load_teacher(network: IncompleteMultiModalNetwork, teacher_file: str) -> Fro
             "'configs/method_kd_teacher.yaml']\"` and the same overlays and options for network and alignment as here, "
             "or name another file with `--teacher_file`."
         )
-    weights = torch.load(teacher_file, map_location="cpu", weights_only=True)
-    problems = _misfits(weights, network)
-    if problems:
-        raise ValueError(
-            f"the teacher {teacher_file} is of another network or alignment: {'; '.join(problems)}. Expected the "
-            "overlays and options that the teacher was trained with. See `network_def` and `alignment`."
-        )
-    network.load_state_dict(weights)
+    load_weights(network, teacher_file)
     return FrozenTeacher(network)
-
-
-def _misfits(weights: Mapping[str, Tensor], network: IncompleteMultiModalNetwork) -> list[str]:
-    """Say in words what of a state dict does not fit, nothing if it fits."""
-    expected = network.state_dict()
-    both = [name for name in expected if name in weights]
-    shapes = {name: [list(each[name].shape) for each in (weights, expected)] for name in both}
-    fixed = [f"alignment.{name}" for name, _ in network.alignment.named_buffers()]
-    found = {
-        "missing": [name for name in expected if name not in weights],
-        "unknown": [name for name in weights if name not in expected],
-        "of another shape": [f"{name} {one} for {other}" for name, (one, other) in shapes.items() if one != other],
-    }
-    if not any(found.values()):
-        found["of another anchor"] = [name for name in fixed if not torch.equal(weights[name], expected[name].cpu())]
-    return [f"{len(names)} {what}, such as {', '.join(islice(names, FEW))}" for what, names in found.items() if names]
