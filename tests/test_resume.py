@@ -117,6 +117,19 @@ def test_with_a_teacher_and_random_modalities_for_the_student(train, workflow, t
     assert resumed[2]["loss_soft_distillation"] > 0
 
 
+def test_with_a_method_that_has_discriminators(train, tmp_path):
+    files, kill = ("train.yaml", "network_unet.yaml", "method_da.yaml"), Events.ITERATION_COMPLETED(once=5)
+    settings = {"patch_size": [18, 18, 18], "max_epochs": 2, "val_interval": 9}
+    begun, resumed = kill_and_resume(train, tmp_path, *files, kill=kill, **settings)
+    assert (list(begun), list(resumed)) == ([1], [2])
+    first, second = checkpoints(tmp_path / "part").values()
+    before, after = (each["discriminators"] for each in (first, second))
+    assert [name for name in after if torch.equal(before[name], after[name])] == []
+    moments = second["discriminator_optimizer"]["state"].values()
+    assert len(moments) == len(after) and all(each["exp_avg"].abs().max() > 0 for each in moments)
+    assert resumed[2]["loss_consistency_weight"] > begun[1]["loss_consistency_weight"] > 0
+
+
 def test_another_seed_gives_other_numbers(train, trained, tmp_path):
     _, expected = trained
     epochs = train(tmp_path, seed=1, kill=Events.EPOCH_COMPLETED(once=1))
