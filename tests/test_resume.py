@@ -107,6 +107,15 @@ def test_with_a_method_that_rebalances_modalities(train, tmp_path):
     assert resumed[3]["coefficient/flair"] == pytest.approx(float(coefficient[0]))
 
 
+def test_with_an_anchor_that_is_learnt(train, tmp_path):
+    files, kill = ("train.yaml", "method_medmap.yaml"), WITHIN_THE_THIRD_EPOCH
+    begun, resumed = kill_and_resume(train, tmp_path, *files, kill=kill, max_epochs=3)
+    assert (list(begun), list(resumed)) == ([1, 2], [3])
+    before, after = (each["model"]["alignment.theta"] for each in list(checkpoints(tmp_path / "part").values())[-2:])
+    assert after.isfinite().all() and (after - before).abs().min() > 0
+    assert resumed[3]["anchor_weight/flair"] == pytest.approx(float(after.softmax(dim=0)[0]))
+
+
 def test_with_a_teacher_and_random_modalities_for_the_student(train, workflow, tmp_path):
     teacher = workflow("train.yaml").parser.get_parsed_content("network").state_dict()
     torch.save(teacher, tmp_path / "teacher.pt")
