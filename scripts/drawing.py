@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,6 +52,14 @@ def draw_classes(panel: Axes, labels: NDArray) -> None:
         mask, colours = labels == label, [class_colour(int(label))]
         panel.contourf(mask, levels=[0.5, 1], colors=colours, alpha=0.35)
         panel.contour(mask, levels=[0.5], colors=colours, linewidths=0.7)
+
+
+def shared_legend(figure: Figure, ncols: int, **look: Any) -> None:
+    """Give all panels one legend below them, in which every label stands once."""
+    labelled = [panel.get_legend_handles_labels() for panel in figure.axes]
+    handles = {label: handle for found in labelled for handle, label in zip(*found, strict=True)}
+    look = {"loc": "outside lower center", "frameon": False, "fontsize": 9, **look}
+    figure.legend(list(handles.values()), list(handles), ncols=ncols, **look)
 
 
 def png_path(output: str | Path) -> Path:

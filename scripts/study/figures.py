@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..drawing import COLOURS, MARKERS, save_png
+from ..drawing import COLOURS, MARKERS, save_png, shared_legend
 
 
 def draw_differences(summary: pd.DataFrame, baseline: str, path: Path) -> None:
@@ -94,8 +94,5 @@ def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
 
 def _save(figure: Figure, path: Path) -> None:
     """Save with one legend for all panels."""
-    labelled = [axis.get_legend_handles_labels() for axis in figure.axes]
-    handles = {label: handle for found in labelled for handle, label in zip(*found, strict=True)}
-    names = list(handles)
-    figure.legend(list(handles.values()), names, loc="outside lower center", ncols=6, frameon=False, fontsize=9)
+    shared_legend(figure, ncols=6)
     save_png(figure, path, dots_per_inch=110)

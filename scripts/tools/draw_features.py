@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
 
-from ..drawing import COLOURS, MARKERS, png_path, save_png
+from ..drawing import COLOURS, MARKERS, png_path, save_png, shared_legend
 from ..flags import as_list
 from ..handlers.latent_features import FEATURES_FILE
 from ..metrics.modality_gap import modality_gap
@@ -114,10 +114,7 @@ def draw(runs: Mapping[str, Features], seed: int = 0) -> Figure:
         panel.set_title(f"{title}\nmodality gap {gap:.2f} (level {run.level}, {number} cases)", fontsize=9)
     for panel in axes[len(runs) :]:
         panel.remove()
-    labelled = [panel.get_legend_handles_labels() for panel in figure.axes]
-    handles = {label: handle for found in labelled for handle, label in zip(*found, strict=True)}
-    look = {"loc": "outside lower center", "frameon": False, "fontsize": 9, "handletextpad": 0.1}
-    figure.legend([handles[name] for name in names], names, ncols=len(names), **look)
+    shared_legend(figure, ncols=len(names), handletextpad=0.1)
     return figure
 
 
