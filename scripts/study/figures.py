@@ -63,8 +63,8 @@ def draw_preference(curves: pd.DataFrame, path: Path) -> None:
         curves: of ``results.collect_curves``; lines are means over seeds.
         path: PNG file; none is written where no coefficient moves.
     """
-    rows = curves[curves["tag"].str.match(r"(distance|coefficient)/")].copy()
-    rows[["kind", "modality"]] = rows["tag"].str.split("/", n=1, expand=True)
+    parts = curves["tag"].str.extract(r"^(?P<kind>distance|coefficient)/(?P<modality>.+)$")  # NaN for other tags
+    rows = curves.join(parts).dropna(subset="kind")
     spread = (
         rows[rows["kind"] == "coefficient"]
         .groupby(["rates", "variant"])["value"]
