@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .alignment import NoAlignment, broadcast
+from .alignment import NoAlignment
 from .blocks import channels_last, stack_modalities
 from .convolution import concatenate
 from .outputs import MultiModalOutput, PathOutput, StudentOutput
-from .packing import in_one_batch, mean_of_shown, pack, place_rows
+from .packing import in_one_batch, mean_of_shown, pack, place_rows, stack_alone
 
 
 def acquired_modalities(x: Tensor) -> Tensor:
@@ -258,10 +258,11 @@ class IncompleteMultiModalNetwork(nn.Module):
         return StudentOutput(taught, *self._decode_alone(in_one_batch(features, rows), index))
 
     def _decode_alone(self, levels: list[Tensor], index: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
-        alone = [channels_last(level).unsqueeze(1) for level in levels]  # (n, 1, F_l, *S_l)
+        levels = [channels_last(level) for level in levels]  # (n, F_l, *S_l)
         only = torch.zeros([len(index), self.num_modalities], dtype=torch.bool, device=index.device)
         only = only.scatter(1, index, True)
         if torch.equal(self.alignment.completed(only), only):
-            return self.decode(alone, index, torch.ones_like(index, dtype=torch.bool))
-        stacks = [broadcast(only, level) * level for level in alone]  # (n, M, F_l, *S_l)
-        return self.decode(*self._aligned(stacks, only))
+            return self.decode(
+                [level.unsqueeze(1) for level in levels], index, torch.ones_like(index, dtype=torch.bool)
+            )
+        return self.decode(*self._aligned([stack_alone(level, only) for level in levels], only))

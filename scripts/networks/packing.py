@@ -69,3 +69,15 @@ def place_rows(values: Tensor, rows: Tensor, length: int) -> Tensor:
         return values
     shape: list[int] = [length] + list(values.shape[1:])
     return torch.zeros(shape, dtype=values.dtype, device=values.device).index_copy(0, rows, values)
+
+
+def stack_alone(level: Tensor, only: Tensor) -> Tensor:
+    """Put ``(n, F, *S)`` in its place among M modalities, zeros in the others: ``(n, M, F, *S)``.
+
+    Args:
+        level: features of one modality for each of n rows.
+        only: ``(n, M)`` bool, one ``True`` in each row.
+    """
+    flags = only.view([len(only)] + [1] * (level.dim() - 2) + [only.shape[1], 1])
+    by_voxel = level.movedim(1, -1).unsqueeze(-2) * flags  # (n, *S, M, F), the order in memory
+    return by_voxel.movedim([-2, -1], [1, 2])
