@@ -170,6 +170,15 @@ def test_an_absent_modality_gets_no_gradient(anchor):
         assert gradient.isfinite().all() and gradient[[0, 2]].all() and not gradient[[1, 3]].any()
 
 
+def test_at_equal_weights_theta_learns_through_filling_alone():
+    # the mean minimises the sum of squared distances
+    alignment, features = AnchorAlignment(NAMES), draw(SHOWN)
+    distances(alignment, features, SHOWN).nansum().backward()
+    assert_close(alignment.theta.grad, torch.zeros(4), rtol=0, atol=1e-6)
+    sum((level**3).sum() for level in alignment(features, SHOWN)).backward()
+    assert alignment.theta.grad.isfinite().all() and alignment.theta.grad.abs().max() > 0.1
+
+
 def test_a_detached_anchor_is_not_moved_by_the_loss():
     both = torch.ones(1, 2, dtype=torch.bool)
     gradients = {}
