@@ -51,8 +51,8 @@ class AnchorAlignment(nn.Module):
         adaptive    P = sum_{m in A} w_m z_m,   w = softmax(theta) over A,   theta (M,) learnt, zeros at first
 
     Behind it the fusion treats every modality as available, in training and in evaluation alike. What pulls is
-    ``AnchorAlignmentLoss``, on what ``compare`` returns. That loss is smallest for the mean of the features, so at equal
-    weights it gives theta no gradient: theta learns through what is filled, and without filling it stays at zero.
+    ``AnchorAlignmentLoss``, on what ``compare`` returns. For given features it is smallest where P is their mean, so at
+    equal weights it gives theta no gradient: theta learns through what is filled, and without filling stays at zero.
 
     Args:
         modalities: M names in channel order.
