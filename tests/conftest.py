@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import zlib
 from pathlib import Path
@@ -275,3 +276,13 @@ def use(workflow, phantoms):
         return read_scores(folder / "evaluation" / "per_case.csv"), report
 
     return _use
+
+
+@pytest.fixture
+def text_log(caplog):
+    """Catch what MONAI's handlers log as text, whose logger does not hand it on once it has been set up."""
+    logger = logging.getLogger("monai.handlers.StatsHandler")
+    logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.INFO):
+        yield caplog
+    logger.removeHandler(caplog.handler)

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pytest
 import torch
@@ -62,14 +60,13 @@ def test_weights_of_another_alignment_are_refused(use, aligned, tmp_path, files)
     assert "Expected the overlays and options that they were trained with" in message
 
 
-def test_weights_of_the_anchor_are_on_tensorboard_and_in_the_text_log(train, tmp_path, modalities, caplog):
-    with caplog.at_level(logging.INFO):
-        train(tmp_path, "train.yaml", MEDMAP, **QUICK)
+def test_weights_of_the_anchor_are_on_tensorboard_and_in_the_text_log(train, tmp_path, modalities, text_log):
+    train(tmp_path, "train.yaml", MEDMAP, **QUICK)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     for tag in ("loss_alignment", *(f"anchor_weight/{name}" for name in modalities)):
         values = [event.value for event in events.Scalars(tag)]
         assert len(values) == 2 and np.isfinite(values).all(), tag
-        assert f"{tag}: " in caplog.text
+        assert f"{tag}: " in text_log.text
 
 
 @pytest.mark.parametrize("files", [[PASSION, MEDMAP], [MEDMAP, PASSION]])

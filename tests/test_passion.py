@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 from itertools import product
 
 import numpy as np
@@ -77,10 +76,9 @@ def test_each_ingredient_works_alone(workflow, tmp_path, gates, name):
 
 
 def test_distances_and_weights_of_every_modality_are_in_the_text_log_and_on_tensorboard(
-    workflow, tmp_path, modalities, caplog
+    workflow, tmp_path, modalities, text_log
 ):
-    with caplog.at_level(logging.INFO):
-        trainer, loss = run(workflow, tmp_path, *FILES, max_epochs=2)
+    trainer, loss = run(workflow, tmp_path, *FILES, max_epochs=2)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     kinds = ["distance", "preference", "coefficient", "loss_unimodal_per_modality"]
     kinds += [f"loss_{name}_per_modality" for name in sorted(DISTILLATION)]
@@ -89,7 +87,7 @@ def test_distances_and_weights_of_every_modality_are_in_the_text_log_and_on_tens
     for tag in tags:
         values = [event.value for event in events.Scalars(tag)]
         assert len(values) == 2 and np.isfinite(values).all(), tag
-        assert f"{tag}: " in caplog.text
+        assert f"{tag}: " in text_log.text
     last = [events.Scalars(f"coefficient/{modality}")[-1].value for modality in modalities]
     assert last == pytest.approx(loss.coefficient.tolist())
     assert sum(value**2 for value in last) == pytest.approx(len(modalities))
