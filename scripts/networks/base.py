@@ -131,9 +131,7 @@ class IncompleteMultiModalNetwork(nn.Module):
         """Fuse some of the encoded modalities, and give what other paths are compared with."""
         packed = self._aligned(features, available)
         logits = self._run(self.decode, *packed)[0]
-        return PathOutput(
-            available, logits, self.fused_bottleneck(*packed), self.alignment.compare(features, available)
-        )
+        return PathOutput(available, logits, self.fused_bottleneck(*packed))
 
     @torch.jit.unused
     def fused_bottleneck(self, packed: list[Tensor], index: Tensor, shown: Tensor) -> Tensor | None:

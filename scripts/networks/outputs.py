@@ -46,7 +46,7 @@ class PathOutput(NamedTuple):
         - available: ``(B, M)`` bool, what this path saw; a row without any means that the sample has no such path
         - logits: ``(B, C, *S)``
         - bottleneck: ``(B, F, *S_L)``, see ``MultiModalOutput``
-        - alignment: of the acquired modalities; ``None`` without alignment
+        - alignment: of what another network saw; ``None`` without alignment
     """
 
     available: Tensor

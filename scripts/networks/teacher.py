@@ -36,7 +36,8 @@ class FrozenTeacher:
     def __call__(self, image: Tensor) -> PathOutput:
         acquired = acquired_modalities(image)
         seen = acquired & acquired.all(dim=1, keepdim=True)
-        return self.network.path(self.network.encode(image, seen), seen)
+        features = self.network.encode(image, seen)
+        return self.network.path(features, seen)._replace(alignment=self.network.alignment.compare(features, seen))
 
 
 def load_teacher(network: IncompleteMultiModalNetwork, teacher_file: str) -> FrozenTeacher:
