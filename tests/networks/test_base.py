@@ -11,7 +11,6 @@ from torch.testing import assert_close
 from scripts.modalities import modality_subsets
 from scripts.networks.base import acquired_modalities
 from scripts.networks.outputs import MultiModalOutput
-from scripts.networks.packing import present_in_batch
 
 NAN = float("nan")
 SUBSETS = modality_subsets(4)
@@ -51,12 +50,6 @@ def test_one_nan_voxel_makes_a_modality_absent():
 def test_zeros_and_infinities_are_not_absence():
     image = torch.stack([torch.zeros(3, 3), torch.full((3, 3), float("inf"))])[None]
     assert acquired_modalities(image).tolist() == [[True, True]]
-
-
-def test_modalities_present_in_a_batch_are_those_of_any_sample():
-    rows = torch.tensor([[True, False, False], [False, False, True]])
-    assert present_in_batch(rows).tolist() == [0, 2]
-    assert present_in_batch(torch.zeros(2, 3, dtype=torch.bool)).tolist() == [0, 1, 2]  # nothing there: all, of zeros
 
 
 @pytest.mark.parametrize("subset", SUBSETS, ids=MASKS)

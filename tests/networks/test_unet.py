@@ -9,7 +9,6 @@ from torch.testing import assert_close
 
 from scripts.losses.total import IncompleteMultiModalLoss
 from scripts.modalities import modality_subsets
-from scripts.networks.packing import mean_of_shown
 from scripts.networks.unet import MultiEncoderUNet
 
 NAN = float("nan")
@@ -30,25 +29,6 @@ def build():
 @pytest.fixture
 def image():
     return torch.randn(1, 3, 18, 21, generator=torch.Generator().manual_seed(1))
-
-
-# --- the mean ------------------------------------------------------------------------------------
-
-
-def test_the_mean_runs_over_what_each_sample_shows():
-    level = torch.tensor([[2.0, 4.0, 9.0], [6.0, 0.0, 0.0], [0.0, 0.0, 0.0]]).view(3, 3, 1, 1)  # one voxel
-    shown = torch.tensor([[True, True, True], [True, False, False], [False, False, False]])
-    # (2 + 4 + 9) / 3; 6 by itself, not a third of it; nothing
-    assert mean_of_shown(level, shown).flatten().tolist() == [5.0, 6.0, 0.0]
-
-
-def test_a_shown_feature_of_zero_counts():
-    assert mean_of_shown(torch.tensor([[3.0, 0.0]]).view(1, 2, 1, 1), torch.tensor([[True, True]])).item() == 1.5
-
-
-def test_the_mean_of_one_modality_is_itself():
-    level = torch.randn(2, 1, 4, 3, 5)
-    assert torch.equal(mean_of_shown(level, torch.ones(2, 1, dtype=torch.bool)), level.squeeze(1))
 
 
 # --- the network ---------------------------------------------------------------------------------
