@@ -40,17 +40,25 @@ class FrozenTeacher:
         return self.network.path(features, seen)._replace(alignment=self.network.alignment.compare(features, seen))
 
 
-def load_teacher(network: IncompleteMultiModalNetwork, teacher_file: str) -> FrozenTeacher:
+def load_teacher(
+    network: IncompleteMultiModalNetwork, teacher_file: str, model_file: str | None = None
+) -> FrozenTeacher:
     """Give a network the weights of a teacher and freeze it.
 
     Args:
         network: of the architecture and with the alignment that the teacher was trained with.
         teacher_file: flat state dict, as training writes it.
+        model_file: where the student's weights are going to be written, if they are.
 
     Raises:
         FileNotFoundError: if the file is not there.
-        ValueError: if it is of another network or of another alignment.
+        ValueError: if it is of another network or of another alignment, or the student would be written over it.
     """
+    if model_file is not None and Path(model_file).resolve() == Path(teacher_file).resolve():
+        raise ValueError(
+            f"`model_file` and `teacher_file` are both {teacher_file}; expected two files, or the student would be "
+            "written over its teacher. Give configs/method_kd_student.yaml without method_kd_teacher.yaml."
+        )
     if not Path(teacher_file).is_file():
         raise FileNotFoundError(
             f"no teacher at {teacher_file}; expected the weights that training with configs/method_kd_teacher.yaml "

@@ -131,6 +131,13 @@ def test_a_checkpoint_to_resume_from_is_no_teacher(tmp_path):
         load_teacher(build(), str(tmp_path / "checkpoint.pt"))
 
 
+def test_a_student_is_not_written_over_its_teacher(tmp_path):
+    file = saved(build(), tmp_path)
+    with pytest.raises(ValueError, match="`model_file` and `teacher_file` are both .*without method_kd_teacher.yaml"):
+        load_teacher(build(), file, model_file=str(tmp_path / "x" / ".." / "teacher.pt"))
+    assert isinstance(load_teacher(build(), file, model_file=str(tmp_path / "model.pt")), FrozenTeacher)
+
+
 def test_loading_executes_nothing(tmp_path):
     torch.save({"weights": print}, tmp_path / "teacher.pt")
     with pytest.raises(Exception, match="weights_only"):
