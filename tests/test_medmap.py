@@ -92,12 +92,16 @@ def test_with_filling_the_students_of_passion_see_the_anchor(workflow):
 
 
 def test_alignment_brings_the_features_together(train, tmp_path):
-    quick = {**QUICK, "max_epochs": 6}
     distance = {}
-    for weight in (0.0, 30.0):
-        pulled = {"loss::alignment": weight, "alignment::fill": False}
-        epochs = train(tmp_path / str(weight), "train.yaml", MEDMAP, **quick, **pulled)
-        distance[weight] = epochs[6].get("loss_alignment", 0.0), epochs[1].get("loss_alignment", 0.0)
-    assert distance[0.0] == (0.0, 0.0), "without a weight the distance is not computed"
-    last, first = distance[30.0]
-    assert 0 < last < 0.5 * first
+    for weight in (1e-6, 30.0):
+        pulled = {"loss::alignment": weight, "alignment::fill": False, "max_epochs": 6}
+        distance[weight] = train(tmp_path / str(weight), "train.yaml", MEDMAP, **{**QUICK, **pulled})[6][
+            "loss_alignment"
+        ]
+    # with three seeds it came to 0.41 to 0.44 of what it is without a pull
+    assert 0 < distance[30.0] < 0.6 * distance[1e-6]
+
+
+def test_without_a_weight_the_distance_is_not_computed(train, tmp_path):
+    epochs = train(tmp_path, "train.yaml", MEDMAP, **{**QUICK, "max_epochs": 1, "loss::alignment": 0.0})
+    assert "loss_alignment" not in epochs[1] and np.isfinite(epochs[1]["loss_total"])
