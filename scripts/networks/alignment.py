@@ -93,8 +93,7 @@ class AnchorAlignment(nn.Module):
             )
         if len(levels) == 0:
             raise ValueError("`levels` is empty; expected encoder levels to align, such as [-1], the deepest one.")
-        self.anchor, self.levels = anchor, list(levels)
-        self.fill, self.detach_anchor = fill, detach_anchor
+        self.levels, self.fill, self.detach_anchor = list(levels), fill, detach_anchor
         self.at_origin = anchor == NORMAL
         # one of the two is in the state dict, so that weights fit only a network that is aligned likewise
         self.register_parameter("theta", nn.Parameter(torch.zeros(len(names))) if anchor == ADAPTIVE else None)

@@ -72,18 +72,6 @@ class AvailableModalitiesd(MapTransform):
             raise CaseError(str(data.get("case", "unnamed")), "no modality is available; expected at least one")
         return available
 
-    def _acquired_of(self, data: Mapping[Hashable, object], wanted: Tensor, modalities: Sequence[str]) -> Tensor:
-        """Find which of the wanted modalities, ``(M,)`` bool, are acquired; at least one."""
-        acquired = self._acquired(data)
-        kept = acquired & wanted
-        if not bool(kept.any()):
-            raise CaseError(
-                str(data.get("case", "unnamed")),
-                f"subset `{subset_name(wanted.tolist(), modalities)}` was asked for, but the case has only "
-                f"`{subset_name(acquired.tolist(), modalities)}`",
-            )
-        return kept
-
 
 class RandShowModalitiesd(Randomizable, AvailableModalitiesd):
     """Show the network a random subset of the acquired modalities, leaving the image complete (``pdt``).
@@ -122,13 +110,12 @@ class ShowModalitiesd(RandShowModalitiesd):
         self, subset: str, modalities: Sequence[str], image_key: str = "image", available_key: str = "available"
     ) -> None:
         super().__init__(image_key, available_key)
-        self.modalities = tuple(modalities)
-        self.wanted = None if subset == RANDOM else parse_subset(subset, self.modalities)
+        self.named = None if subset == RANDOM else KeepModalitiesd(subset, modalities, image_key)
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
-        if self.wanted is None:
+        if self.named is None:
             return super().__call__(data)
-        return {**data, self.available_key: self._acquired_of(data, self.wanted, self.modalities)}
+        return {**data, self.available_key: self.named.kept(data)}
 
 
 class RandDropModalitiesd(Randomizable, AvailableModalitiesd):
@@ -171,5 +158,17 @@ class KeepModalitiesd(AvailableModalitiesd):
         self.wanted = parse_subset(subset, self.modalities)
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
-        kept = self._acquired_of(data, self.wanted, self.modalities)
+        kept = self.kept(data)
         return {**data, self.image_key: keep_channels(data[self.image_key], kept), self.available_key: kept}
+
+    def kept(self, data: Mapping[Hashable, object]) -> Tensor:
+        """Find which of the named modalities are acquired: ``(M,)`` bool, at least one."""
+        acquired = self._acquired(data)
+        kept = acquired & self.wanted
+        if not bool(kept.any()):
+            raise CaseError(
+                str(data.get("case", "unnamed")),
+                f"subset `{subset_name(self.wanted.tolist(), self.modalities)}` was asked for, but the case has only "
+                f"`{subset_name(acquired.tolist(), self.modalities)}`",
+            )
+        return kept
