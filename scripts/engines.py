@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from ignite.engine import Events
 from monai.data import Dataset, MetaTensor
 from monai.engines import SupervisedEvaluator
 from torch import Tensor
@@ -97,6 +98,11 @@ class CaseEvaluator(SupervisedEvaluator):
 
     def run(self, global_epoch: int = 1) -> None:
         self.failures = {}
+        if self.state.epoch_length == 0:  # nothing is left of a resumed evaluation; Ignite refuses an empty loader
+            self.state.epoch, self.state.max_epochs = global_epoch, global_epoch
+            for event in (Events.STARTED, Events.EPOCH_COMPLETED, Events.COMPLETED):
+                self.fire_event(event)
+            return
         super().run(global_epoch)
 
     def _iteration(self, engine: SupervisedEvaluator, batchdata: dict[str, Any]) -> dict:

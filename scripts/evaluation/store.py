@@ -5,13 +5,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ignite.engine import Engine, Events
+
 from ..files import write_json
 from ..flags import as_flag
+
+logger = logging.getLogger(__name__)
 
 SETTINGS_FILE = "evaluation.json"
 CASES_FOLDER = "cases"
@@ -25,44 +30,48 @@ class CaseStore:
     last. What every number depends on stands in ``evaluation.json``; results of other settings are never mixed. So
     memory does not grow with the number of cases, and a killed evaluation goes on with those that are not done.
 
+    Attach to the evaluator before the handlers that use it, and let its dataset take ``remaining()``.
+
     Args:
         output_dir: folder of the evaluation.
+        cases: entries of the datalist, in the order of the tables.
         settings: what the numbers depend on, ready for JSON, e.g. the empty-mask policy.
         resume: keep the cases that are done; otherwise they are removed when the evaluation begins. Also a word.
+
+    Raises:
+        ValueError: when the run starts, if it resumes an evaluation of other settings.
     """
 
-    def __init__(self, output_dir: str, settings: Mapping[str, Any], resume: bool | str = False) -> None:
+    def __init__(
+        self, output_dir: str, cases: Sequence[Mapping], settings: Mapping[str, Any], resume: bool | str = False
+    ) -> None:
         self.output_dir = Path(output_dir)
+        self.cases = [str(case["case"]) for case in cases if "label" in case]
+        self.unlabelled = [str(case["case"]) for case in cases if "label" not in case]
         self.settings = json.loads(json.dumps(settings))  # tuples as lists, as they are read back
         self.resume = as_flag(resume, "resume")
-        self.folder = self.output_dir / CASES_FOLDER
+        self._entries = cases
 
-    def begin(self) -> None:
-        """Remove what is there, or with ``resume`` check that it was made with the same settings.
+    def remaining(self) -> list[Mapping]:
+        """List the entries that this run has to score: those with a label that are not done.
 
         Raises:
-            ValueError: if it was not.
+            ValueError: if no case has a label.
         """
-        file = self.output_dir / SETTINGS_FILE
-        if not self.resume:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        elif file.is_file():
-            found = json.loads(file.read_text(encoding="utf-8"))
-            names = [name for name in {**found, **self.settings} if found.get(name) != self.settings.get(name)]
-            if names:
-                raise ValueError(
-                    f"{self.output_dir} holds an evaluation with {_listed(found, names)}; asked for is "
-                    f"{_listed(self.settings, names)}. Resume with the same settings, or name another `output_dir`."
-                )
-        write_json(file, self.settings)
+        if not self.cases:
+            raise ValueError(
+                f"none of the {len(self.unlabelled)} cases has a label; expected at least one to evaluate. See `label` "
+                "in the datalist and `evaluated_section`, or run inference instead."
+            )
+        return [entry for entry in self._entries if "label" in entry and not self._kept(str(entry["case"]))]
+
+    def done(self) -> list[str]:
+        """List the cases that are scored, in the order of the datalist."""
+        return [case for case in self.cases if self.path(case, SCORES).is_file()]
 
     def path(self, case: str, part: str) -> Path:
         """Name the file of a part, e.g. ``slices.npz``, of a case."""
-        return self.folder / f"{case}.{part}"
-
-    def is_done(self, case: str) -> bool:
-        """Tell whether the case was scored."""
-        return self.path(case, SCORES).is_file()
+        return self.output_dir / CASES_FOLDER / f"{case}.{part}"
 
     def write(self, case: str, part: str, content: Any) -> None:
         """Write a part as JSON, whole or not at all."""
@@ -72,6 +81,30 @@ class CaseStore:
         """Read a part that was written as JSON."""
         return json.loads(self.path(case, part).read_text(encoding="utf-8"))
 
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator."""
+        engine.add_event_handler(Events.STARTED, self._begin)
 
-def _listed(settings: Mapping[str, Any], names: Sequence[str]) -> str:
-    return ", ".join(f"{name} {settings.get(name)}" for name in names)
+    def _kept(self, case: str) -> bool:
+        return self.resume and self.path(case, SCORES).is_file()
+
+    def _begin(self, engine: Engine) -> None:
+        """Remove what is there, or with ``resume`` check that it was made with the same settings."""
+        file = self.output_dir / SETTINGS_FILE
+        if not self.resume:
+            shutil.rmtree(self.output_dir / CASES_FOLDER, ignore_errors=True)
+        elif file.is_file():
+            self._compare(json.loads(file.read_text(encoding="utf-8")))
+            logger.info("resuming: %d of %d cases are done", len(self.done()), len(self.cases))
+        if self.unlabelled:
+            logger.warning("%d cases have no label and are left out: %s", len(self.unlabelled), self.unlabelled)
+        write_json(file, self.settings)
+
+    def _compare(self, found: Mapping[str, Any]) -> None:
+        names = [name for name in {**found, **self.settings} if found.get(name) != self.settings.get(name)]
+        if names:
+            old, new = (", ".join(f"{name} {each.get(name)}" for name in names) for each in (found, self.settings))
+            raise ValueError(
+                f"{self.output_dir} holds an evaluation with {old}; asked for is {new}. Resume with the same settings, "
+                "or name another `output_dir`."
+            )

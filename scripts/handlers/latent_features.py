@@ -7,15 +7,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ..evaluation.store import CaseStore
 from ..files import replacing, write_json
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..metrics.modality_gap import modality_gap
@@ -23,6 +22,7 @@ from ..networks.base import acquired_modalities
 
 logger = logging.getLogger(__name__)
 
+FEATURES = "features.json"  # part of a case in the store
 FEATURES_FILE = "features.npz"
 GAP_FILE = "modality_gap.json"
 
@@ -35,10 +35,10 @@ class LatentFeaturesHandler:
     taken as the windows pass by: the network does nothing more for them. Early fusion encodes nothing: its only level
     is the normalised image, whose mean is about 0 whatever the case, so that its gap says nothing.
 
-    ``output_dir`` gets ``features.npz`` (``features`` ``(N, M, F)`` float32, NaN where a case lacks the modality,
-    ``cases`` ``(N,)`` and ``modalities`` ``(M,)`` text, ``level``) and ``modality_gap.json``, in which what is not
-    defined is ``null``. ``engine.state.metrics["modality_gap"]`` is published, see ``scripts.metrics.modality_gap``.
-    Cases that fail are left out.
+    The evaluation's folder gets ``features.npz`` (``features`` ``(N, M, F)`` float32, NaN where a case lacks the
+    modality, ``cases`` ``(N,)`` and ``modalities`` ``(M,)`` text, ``level``) and ``modality_gap.json``, in which what
+    is not defined is ``null``. ``engine.state.metrics["modality_gap"]`` is published, see
+    ``scripts.metrics.modality_gap``. Cases that fail are left out.
 
     Attach to a ``CaseEvaluator`` with the same inferer, whose network keeps the contract of
     ``IncompleteMultiModalNetwork``.
@@ -46,7 +46,7 @@ class LatentFeaturesHandler:
     Args:
         inferer: shows the features of each batch of windows to its observers.
         modalities: names in channel order.
-        output_dir: folder of the two files.
+        store: keeps the features of each case; those that are done make up the two files.
         level: of the encoder, 0 the finest, -1 the deepest.
 
     Raises:
@@ -54,14 +54,13 @@ class LatentFeaturesHandler:
     """
 
     def __init__(
-        self, inferer: SubsetSlidingWindowInferer, modalities: Sequence[str], output_dir: str, level: int = -1
+        self, inferer: SubsetSlidingWindowInferer, modalities: Sequence[str], store: CaseStore, level: int = -1
     ) -> None:
         self.inferer = inferer
         self.modalities = list(modalities)
-        self.output_dir = Path(output_dir)
+        self.store = store
         self.level = level
         self.means: list[Tensor] = []  # of each batch of windows of the case at hand, (b, M, F)
-        self.features: dict[str, NDArray] = {}  # by case, (M, F)
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
@@ -72,7 +71,6 @@ class LatentFeaturesHandler:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
 
     def _start(self, engine: Engine) -> None:
-        self.features = {}
         number = len(engine.network.level_channels)
         if not -number <= self.level < number:
             raise ValueError(
@@ -94,18 +92,18 @@ class LatentFeaturesHandler:
         acquired = acquired_modalities(torch.as_tensor(item["image"])[None])[0].cpu()
         if not torch.isfinite(mean[acquired]).all():
             logger.warning("case %s has latent features that are not finite; has the training diverged?", case)
-        self.features[case] = mean.numpy()
+        listed = [[value if math.isfinite(value) else None for value in row] for row in mean.tolist()]
+        self.store.write(case, FEATURES, listed)
 
     def _finish(self, engine: Engine) -> None:
-        channels, failed = engine.network.level_channels, getattr(engine, "failures", {})
-        found = {case: mean for case, mean in self.features.items() if case not in failed}
+        channels, found = engine.network.level_channels, self.store.done()
         shape = (len(found), len(self.modalities), channels[self.level])
-        features = np.array(list(found.values()), dtype=np.float32).reshape(shape)
+        features = np.array([self.store.read(case, FEATURES) for case in found], dtype=np.float32).reshape(shape)
         result, level = modality_gap(features), self.level % len(channels)
         engine.state.metrics["modality_gap"] = result.gap
-        names = {"cases": np.array(list(found), dtype=str), "modalities": np.array(self.modalities, dtype=str)}
-        with replacing(self.output_dir / FEATURES_FILE) as temporary:
+        names = {"cases": np.array(found, dtype=str), "modalities": np.array(self.modalities, dtype=str)}
+        with replacing(self.store.output_dir / FEATURES_FILE) as temporary:
             np.savez(temporary, features=features, **names, level=np.array(level))
         numbers = {name: value if math.isfinite(value) else None for name, value in result._asdict().items()}
-        write_json(self.output_dir / GAP_FILE, {**numbers, "num_cases": len(found), "level": level})
-        logger.info("modality gap %.3g; latent features are in %s", result.gap, self.output_dir / FEATURES_FILE)
+        write_json(self.store.output_dir / GAP_FILE, {**numbers, "num_cases": len(found), "level": level})
+        logger.info("modality gap %.3g; latent features are in %s", result.gap, self.store.output_dir / FEATURES_FILE)

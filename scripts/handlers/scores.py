@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from math import isnan
-from pathlib import Path
+from math import isfinite, nan
 from statistics import fmean
 from typing import Any
 
@@ -16,6 +15,7 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
 
+from ..evaluation.store import SCORES, CaseStore
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..metrics.scores import Scores, score_case
 from ..metrics.tables import ScoreWriter, summarise, write_summary
@@ -24,13 +24,17 @@ from ..networks.base import acquired_modalities
 
 logger = logging.getLogger(__name__)
 
+TABLE, SUMMARIES = "per_case.csv", ("summary.json", "summary.md")
+
 
 class SubsetScoreHandler:
     """Score each case, subset and region as the case completes; sum up when the run does.
 
     Publishes ``engine.state.metrics["mean_dice"]``, the mean over regions of the mean over subsets of the mean over
-    cases, and ``dice_<region>``. With ``output_dir`` it also writes ``per_case.csv`` (one row for each case, subset,
-    region and metric, as they come), ``summary.json`` and ``summary.md``.
+    cases, and ``dice_<region>``. With a ``store`` the scores of each case go there as the case completes, and behind
+    the last one ``per_case.csv`` (one row for each case, subset, region and metric), ``summary.json`` and
+    ``summary.md`` are made of what the store holds, from whichever run. A handler before this one may add scores: what
+    it puts into an item's output as ``further_scores``, subset to ``{(region, metric): value}``.
 
     Attach to a ``CaseEvaluator`` whose inferer is a ``SubsetSlidingWindowInferer`` and whose postprocessing brings
     ``pred`` back to the grid of the label.
@@ -42,7 +46,7 @@ class SubsetScoreHandler:
         empty_policy: what an empty mask scores: ``"brats"``, ``"passion"`` or ``"nan"``.
         surface: how HD95 is made of surface distances: ``"monai"`` or ``"pooled"``.
         metrics: which of ``"dice"`` and ``"hd95"`` to compute; HD95 is the slow one.
-        output_dir: folder of the tables; ``None`` writes none.
+        store: keeps the scores of each case; without one nothing is written.
     """
 
     def __init__(
@@ -53,14 +57,13 @@ class SubsetScoreHandler:
         empty_policy: str = "brats",
         surface: str = "monai",
         metrics: Sequence[str] = ("dice", "hd95"),
-        output_dir: str | None = None,
+        store: CaseStore | None = None,
     ) -> None:
         self.inferer = inferer
         self.modalities = list(modalities)
         self.regions = {name: list(classes) for name, classes in regions.items()}
         self.settings = {"policy": empty_policy, "surface": surface, "metrics": tuple(metrics)}
-        self.output_dir = None if output_dir is None else Path(output_dir)
-        self.writer: ScoreWriter | None = None
+        self.store = store
         self.dice: dict[tuple[str, str], list[float]] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -71,20 +74,25 @@ class SubsetScoreHandler:
 
     def _start(self, engine: Engine) -> None:
         self.dice = {}
-        if self.output_dir is not None:
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-            path = self.output_dir / "per_case.csv"
-            self.writer = ScoreWriter(path, self.settings["policy"], self.settings["surface"])
+        for name in (TABLE, *SUMMARIES) if self.store is not None else ():  # of an earlier run
+            (self.store.output_dir / name).unlink(missing_ok=True)
 
     def _score(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             scores = self.score({**item, **output})
-            if self.writer is not None:
-                self.writer.write_case(str(item["case"]), scores)
-            for subset, of_subset in scores.items():
-                for (region, metric), value in of_subset.items():
-                    if metric == "dice" and not isnan(value):
-                        self.dice.setdefault((region, subset), []).append(value)
+            for subset, further in output.get("further_scores", {}).items():
+                scores[subset] |= further
+            if self.store is None:
+                self._count(scores)
+            else:
+                self.store.write(str(item["case"]), SCORES, _to_json(scores))
+
+    def _count(self, scores: Mapping[str, Scores]) -> None:
+        for subset, of_subset in scores.items():
+            for region in self.regions:
+                value = of_subset.get((region, "dice"), nan)
+                if isfinite(value):
+                    self.dice.setdefault((region, subset), []).append(value)
 
     def score(self, case: Mapping[str, Any]) -> dict[str, Scores]:
         """Score one case that is segmented: name of each subset to the scores of its regions.
@@ -117,7 +125,9 @@ class SubsetScoreHandler:
         return scores
 
     def _finish(self, engine: Engine) -> None:
-        means = {key: fmean(defined) for key, defined in self.dice.items() if defined}  # of a region and subset
+        if self.store is not None:
+            self._write_tables(self.store, getattr(engine, "failures", {}))
+        means = {key: fmean(defined) for key, defined in self.dice.items()}  # of a region and subset
         per_region = {
             region: fmean(mean for (r, _), mean in means.items() if r == region)
             for region in self.regions
@@ -125,8 +135,36 @@ class SubsetScoreHandler:
         }
         engine.state.metrics.update({f"dice_{region}": value for region, value in per_region.items()})
         engine.state.metrics["mean_dice"] = fmean(per_region.values()) if per_region else 0.0
-        if self.writer is not None:
-            self.writer.close()
-            summary = summarise(self.writer.path, getattr(engine, "failures", {}))
-            write_summary(summary, self.output_dir / "summary.json", self.output_dir / "summary.md")
-            logger.info("scores are in %s", self.output_dir)
+
+    def _write_tables(self, store: CaseStore, failures: Mapping[str, str]) -> None:
+        """Join the scores of all cases, those of an interrupted run too, into one table, and sum it up."""
+        table = store.output_dir / TABLE
+        with ScoreWriter(table, self.settings["policy"], self.settings["surface"]) as writer:
+            for case in store.done():
+                scores = _from_json(store.read(case, SCORES))
+                writer.write_case(case, scores)
+                self._count(scores)
+        summary = summarise(table, failures)
+        write_summary(summary, *(store.output_dir / name for name in SUMMARIES))
+        logger.info("scores are in %s", store.output_dir)
+
+
+def _to_json(scores: Mapping[str, Scores]) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Nest scores as ``[subset][region][metric]``; undefined ones become ``None``."""
+    nested: dict[str, dict[str, dict[str, float | None]]] = {}
+    for subset, of_subset in scores.items():
+        for (region, metric), value in of_subset.items():
+            nested.setdefault(subset, {}).setdefault(region, {})[metric] = value if isfinite(value) else None
+    return nested
+
+
+def _from_json(nested: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> dict[str, Scores]:
+    """Undo ``_to_json``."""
+    return {
+        subset: {
+            (region, metric): nan if value is None else value
+            for region, of_region in of_subset.items()
+            for metric, value in of_region.items()
+        }
+        for subset, of_subset in nested.items()
+    }

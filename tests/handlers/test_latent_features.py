@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.functional import avg_pool2d, avg_pool3d
 
 from scripts.engines import CaseDataset, CaseEvaluator, prepare_case
+from scripts.evaluation.store import SCORES, CaseStore
 from scripts.handlers.latent_features import LatentFeaturesHandler
 from scripts.inferers.sliding_window import SubsetSlidingWindowInferer
 from scripts.metrics.modality_gap import modality_gap
@@ -62,16 +63,23 @@ def cases(size=(12, 8, 8)):
 def evaluate(folder, data=None, level=-1, network=None, before=None, roi_size=(4, 8, 8), **settings):
     """Run an evaluation in windows that do not overlap: the engine and what it wrote."""
     inferer = SubsetSlidingWindowInferer(roi_size, NAMES, overlap=0.0, **settings)
+    data = cases() if data is None else data
+    store = CaseStore(str(folder), [{"label": "", **case} for case in data], {})
     engine = CaseEvaluator(
         device="cpu",
-        val_data_loader=DataLoader(CaseDataset(cases() if data is None else data), batch_size=1, num_workers=0),
+        val_data_loader=DataLoader(CaseDataset(data), batch_size=1, num_workers=0),
         network=network or Toy(),
         inferer=inferer,
         prepare_batch=prepare_case,
-        val_handlers=[LatentFeaturesHandler(inferer, NAMES, str(folder), level)],
+        val_handlers=[store, LatentFeaturesHandler(inferer, NAMES, store, level)],
     )
     if before is not None:
         before(engine)
+
+    @engine.on(IterationEvents.MODEL_COMPLETED)
+    def score(engine):
+        store.write(engine.state.batch[0]["case"], SCORES, {})
+
     engine.run()
     with np.load(folder / "features.npz", allow_pickle=False) as file:
         return engine, {name: file[name] for name in file.files}
@@ -148,7 +156,12 @@ def test_the_gap_is_published_and_written_with_what_it_is_made_of(tmp_path):
     assert math.isfinite(expected.gap) and engine.state.metrics["modality_gap"] == expected.gap
     report = json.loads((tmp_path / "modality_gap.json").read_text())
     assert report == {**expected._asdict(), "num_cases": 3, "level": 1}
-    assert {file.name for file in tmp_path.iterdir()} == {"features.npz", "modality_gap.json"}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "cases",
+        "evaluation.json",
+        "features.npz",
+        "modality_gap.json",
+    }
 
 
 def test_a_gap_that_is_not_defined_is_null_in_the_file(tmp_path):

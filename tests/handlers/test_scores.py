@@ -10,9 +10,11 @@ import math
 import pytest
 import torch
 from monai.data import DataLoader, MetaTensor
+from monai.engines.utils import IterationEvents
 from torch import nn
 
 from scripts.engines import CaseDataset, CaseEvaluator, prepare_case
+from scripts.evaluation.store import CaseStore
 from scripts.handlers.scores import SubsetScoreHandler
 from scripts.inferers.sliding_window import SubsetSlidingWindowInferer
 from scripts.metrics.tables import read_scores
@@ -70,23 +72,27 @@ def cases():
     return result
 
 
-def evaluate(data=None, subsets=None, **settings):
-    inferer = Given(subsets)
-    handler = SubsetScoreHandler(inferer, NAMES, REGIONS, **settings)
+def evaluate(data=None, subsets=None, folder=None, resume=False, before=(), **settings):
+    """Run an evaluation; with ``folder`` it keeps what it finds there; ``before`` it, other handlers."""
+    data, inferer = data or cases(), Given(subsets)
+    store = None if folder is None else CaseStore(str(folder), data, settings, resume)
+    handler = SubsetScoreHandler(inferer, NAMES, REGIONS, store=store, **settings)
+    stored = [] if store is None else [store]
+    remaining = data if store is None else store.remaining()
     engine = CaseEvaluator(
         device="cpu",
-        val_data_loader=DataLoader(CaseDataset(data or cases()), batch_size=1, num_workers=0),
+        val_data_loader=DataLoader(CaseDataset(remaining), batch_size=1, num_workers=0),
         network=nn.Identity(),
         inferer=inferer,
         prepare_batch=prepare_case,
-        val_handlers=[handler],
+        val_handlers=[*stored, *before, handler],
     )
     engine.run()
     return engine
 
 
 def test_every_subset_and_region_of_every_case_has_the_dice_made_by_hand(tmp_path):
-    evaluate(output_dir=str(tmp_path))
+    evaluate(folder=tmp_path)
     rows = read_scores(tmp_path / "per_case.csv")
     found = {(r.case, r.subset, r.region): r.value for r in rows.itertuples() if r.metric == "dice"}
     assert found == pytest.approx({key: 1.0 if value is None else value for key, value in DICE.items()})
@@ -100,7 +106,7 @@ def test_hd95_is_in_millimetres_of_the_label_grid(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         # the truth is the first voxel, the prediction the fourth, three steps of 2.5 mm along the second axis
         patch.setitem(PREDICTIONS["1"], BOTH, (0, 0, 0, 3))
-        evaluate(data, subsets=["all"], output_dir=str(tmp_path))
+        evaluate(data, subsets=["all"], folder=tmp_path)
     rows = read_scores(tmp_path / "per_case.csv")
     assert rows[rows["metric"] == "hd95"]["value"].tolist() == pytest.approx([3 * 2.5] * 2)
 
@@ -116,7 +122,7 @@ def test_the_mean_is_over_cases_first_then_subsets_then_regions():
 
 
 def test_an_undefined_score_is_left_out_of_means_and_counted(tmp_path):
-    metrics = evaluate(metrics=["dice"], empty_policy="nan", output_dir=str(tmp_path)).state.metrics
+    metrics = evaluate(metrics=["dice"], empty_policy="nan", folder=tmp_path).state.metrics
     expected = (DICE["1", "flair", "et"] + DICE["1", "t2", "et"] + DICE["1", "flair+t2", "et"]) / 3
     assert metrics["dice_et"] == pytest.approx(expected)
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -129,37 +135,27 @@ def test_tables_are_written_only_where_a_folder_is_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     evaluate(metrics=["dice"])
     assert list(tmp_path.iterdir()) == []
-    evaluate(metrics=["dice"], output_dir=str(tmp_path / "new" / "folder"))
+    evaluate(metrics=["dice"], folder=tmp_path / "new" / "folder")
     names = {file.name for file in (tmp_path / "new" / "folder").iterdir()}
-    assert names == {"per_case.csv", "summary.json", "summary.md"}
+    assert names == {"per_case.csv", "summary.json", "summary.md", "evaluation.json", "cases"}
 
 
 def test_a_second_run_does_not_add_to_the_first(tmp_path, monkeypatch):
-    engine = evaluate(metrics=["dice"], output_dir=str(tmp_path))
+    engine = evaluate(metrics=["dice"], folder=tmp_path)
     first = dict(engine.state.metrics), (tmp_path / "per_case.csv").read_text()
     monkeypatch.setitem(PREDICTIONS, "2", {FLAIR: (0, 0, 2)})  # the network has changed for the worse
     engine.run(2)
     second = dict(engine.state.metrics), (tmp_path / "per_case.csv").read_text()
-    fresh = evaluate(metrics=["dice"], output_dir=str(tmp_path / "fresh"))
+    fresh = evaluate(metrics=["dice"], folder=tmp_path / "fresh")
     assert second == (fresh.state.metrics, (tmp_path / "fresh" / "per_case.csv").read_text())
     assert second != first
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda data: data.pop("label"), "case `1` has no label, so its prediction cannot be scored"),
-        (
-            lambda data: data.update(label=torch.zeros(1, 5, 4, 1)),
-            r"case `1` have shapes \(4, 4, 1\) and \(5, 4, 1\); expected one grid",
-        ),
-    ],
-)
-def test_a_case_that_cannot_be_scored_fails_alone(tmp_path, change, reason):
+def test_a_case_that_cannot_be_scored_fails_alone(tmp_path):
     data = cases()
-    change(data[0])
-    engine = evaluate(data, metrics=["dice"], output_dir=str(tmp_path))
-    with pytest.raises(SystemExit, match=reason):
+    data[0].update(label=torch.zeros(1, 5, 4, 1))
+    engine = evaluate(data, metrics=["dice"], folder=tmp_path)
+    with pytest.raises(SystemExit, match=r"case `1` have shapes \(4, 4, 1\) and \(5, 4, 1\); expected one grid"):
         engine.report_failures()
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert list(summary["failed_cases"]) == ["1"]
@@ -170,8 +166,59 @@ def test_a_case_that_cannot_be_scored_fails_alone(tmp_path, change, reason):
 def test_an_evaluation_in_which_every_case_failed_still_writes_its_tables(tmp_path):
     data = cases()
     for each in data:
-        del each["label"]
-    engine = evaluate(data, output_dir=str(tmp_path))
+        each["label"] = torch.zeros(1, 5, 4, 1)
+    engine = evaluate(data, folder=tmp_path)
     assert engine.state.metrics["mean_dice"] == 0.0
     assert json.loads((tmp_path / "summary.json").read_text())["num_cases"] == 0
     assert "Cases failed: 2" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_validation_case_without_a_label_fails_by_name():
+    data = cases()
+    del data[0]["label"]
+    with pytest.raises(SystemExit, match="case `1` has no label, so its prediction cannot be scored"):
+        evaluate(data, metrics=["dice"]).report_failures()
+
+
+def test_a_resumed_evaluation_scores_what_is_left_and_gives_the_same_tables(tmp_path, monkeypatch):
+    whole = evaluate(folder=tmp_path / "whole")
+    evaluate(cases()[:1], folder=tmp_path / "parts")  # as if killed behind the first case
+    monkeypatch.setitem(PREDICTIONS, "1", {})  # it cannot be predicted again
+    resumed = evaluate(folder=tmp_path / "parts", resume=True)
+    assert resumed.failures == {} and resumed.state.iteration == 1
+    for name in ("per_case.csv", "summary.json", "summary.md"):
+        assert (tmp_path / "parts" / name).read_text() == (tmp_path / "whole" / name).read_text()
+    assert resumed.state.metrics == whole.state.metrics
+
+
+def test_resuming_a_finished_evaluation_only_writes_its_tables_again(tmp_path):
+    first = evaluate(folder=tmp_path)
+    table = (tmp_path / "per_case.csv").read_text()
+    (tmp_path / "per_case.csv").unlink()
+    again = evaluate(folder=tmp_path, resume=True)
+    assert (tmp_path / "per_case.csv").read_text() == table
+    assert again.state.metrics == first.state.metrics and again.state.iteration == 0
+
+
+def test_a_case_that_failed_is_tried_again_when_resuming(tmp_path):
+    data = cases()
+    data[0].update(label=torch.zeros(1, 5, 4, 1))
+    assert list(evaluate(data, folder=tmp_path).failures) == ["1"]
+    assert evaluate(folder=tmp_path, resume=True).failures == {}
+    assert json.loads((tmp_path / "summary.json").read_text())["num_cases"] == 2
+
+
+def test_scores_of_other_handlers_stand_among_those_of_the_case(tmp_path):
+    class Further:
+        def attach(self, engine):
+            engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self)
+
+        def __call__(self, engine):
+            for output in engine.state.output:
+                output["further_scores"] = {"flair": {("wt", "ece"): 0.25}}
+
+    evaluate(folder=tmp_path, before=[Further()])
+    rows = read_scores(tmp_path / "per_case.csv")
+    further = rows[rows["metric"] == "ece"]
+    assert further[["case", "subset", "region"]].values.tolist() == [["1", "flair", "wt"], ["2", "flair", "wt"]]
+    assert further["value"].tolist() == [0.25, 0.25]
