@@ -17,7 +17,7 @@ from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
 
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
-from ..metrics.scores import Scores, score_case
+from ..metrics.scores import CaseScorer, Scores, ScoreSettings
 from ..metrics.tables import ScoreWriter, summarise, write_summary
 from ..modalities import subset_name
 from ..networks.base import acquired_modalities
@@ -41,8 +41,9 @@ class SubsetScoreHandler:
         regions: name of each region to the classes it unites.
         empty_policy: what an empty mask scores: ``"brats"``, ``"passion"`` or ``"nan"``.
         surface: how HD95 is made of surface distances: ``"monai"`` or ``"pooled"``.
-        metrics: which of ``"dice"`` and ``"hd95"`` to compute; HD95 is the slow one.
+        metrics: which to compute, see `ScoreSettings`; Dice alone is much the fastest.
         output_dir: folder of the tables; ``None`` writes none.
+        small_region: a region to report emptied as well where it is predicted small, see `ScoreSettings`.
     """
 
     def __init__(
@@ -54,11 +55,12 @@ class SubsetScoreHandler:
         surface: str = "monai",
         metrics: Sequence[str] = ("dice", "hd95"),
         output_dir: str | None = None,
+        small_region: Mapping[str, str | int] | None = None,
     ) -> None:
         self.inferer = inferer
         self.modalities = list(modalities)
         self.regions = {name: list(classes) for name, classes in regions.items()}
-        self.settings = {"policy": empty_policy, "surface": surface, "metrics": tuple(metrics)}
+        self.settings = ScoreSettings(empty_policy, surface, tuple(metrics), small_region=small_region)
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.writer: ScoreWriter | None = None
         self.dice: dict[tuple[str, str], list[float]] = {}
@@ -74,7 +76,7 @@ class SubsetScoreHandler:
         if self.output_dir is not None:
             self.output_dir.mkdir(parents=True, exist_ok=True)
             path = self.output_dir / "per_case.csv"
-            self.writer = ScoreWriter(path, self.settings["policy"], self.settings["surface"])
+            self.writer = ScoreWriter(path, self.settings.policy, self.settings.surface)
 
     def _score(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
@@ -110,10 +112,10 @@ class SubsetScoreHandler:
         image = case["image"]
         acquired = acquired_modalities(torch.as_tensor(image)[None])[0].cpu()
         spacing = label.pixdim[: label.ndim - 1].tolist() if isinstance(label, MetaTensor) else [1.0] * (label.ndim - 1)
-        scores = {}
+        scorer, scores = CaseScorer(label[0], self.regions, spacing, self.settings), {}
         for subset, labels in zip(self.inferer.subsets_for(acquired), prediction, strict=True):
             name = subset_name(subset, self.modalities)
-            scores[name] = score_case(labels, label[0], self.regions, spacing, **self.settings)
+            scores[name] = scorer.score(labels)
         return scores
 
     def _finish(self, engine: Engine) -> None:
