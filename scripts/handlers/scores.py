@@ -17,7 +17,7 @@ from monai.engines.utils import IterationEvents
 
 from ..evaluation.store import SCORES, CaseStore
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
-from ..metrics.scores import Scores, score_case
+from ..metrics.scores import CaseScorer, Scores, ScoreSettings
 from ..metrics.tables import ScoreWriter, summarise, write_summary
 from ..modalities import subset_name
 from ..networks.base import acquired_modalities
@@ -43,9 +43,7 @@ class SubsetScoreHandler:
         inferer: tells which subset each channel of a prediction belongs to.
         modalities: names in channel order.
         regions: name of each region to the classes it unites.
-        empty_policy: what an empty mask scores: ``"brats"``, ``"passion"`` or ``"nan"``.
-        surface: how HD95 is made of surface distances: ``"monai"`` or ``"pooled"``.
-        metrics: which of ``"dice"`` and ``"hd95"`` to compute; HD95 is the slow one.
+        settings: what is measured, and by which conventions.
         store: keeps the scores of each case; without one nothing is written.
     """
 
@@ -54,15 +52,13 @@ class SubsetScoreHandler:
         inferer: SubsetSlidingWindowInferer,
         modalities: Sequence[str],
         regions: Mapping[str, Sequence[int]],
-        empty_policy: str = "brats",
-        surface: str = "monai",
-        metrics: Sequence[str] = ("dice", "hd95"),
+        settings: ScoreSettings,
         store: CaseStore | None = None,
     ) -> None:
         self.inferer = inferer
         self.modalities = list(modalities)
         self.regions = {name: list(classes) for name, classes in regions.items()}
-        self.settings = {"policy": empty_policy, "surface": surface, "metrics": tuple(metrics)}
+        self.settings = settings
         self.store = store
         self.dice: dict[tuple[str, str], list[float]] = {}
 
@@ -118,10 +114,10 @@ class SubsetScoreHandler:
         image = case["image"]
         acquired = acquired_modalities(torch.as_tensor(image)[None])[0].cpu()
         spacing = label.pixdim[: label.ndim - 1].tolist() if isinstance(label, MetaTensor) else [1.0] * (label.ndim - 1)
-        scores = {}
+        scorer, scores = CaseScorer(label[0], self.regions, spacing, self.settings), {}
         for subset, labels in zip(self.inferer.subsets_for(acquired), prediction, strict=True):
             name = subset_name(subset, self.modalities)
-            scores[name] = score_case(labels, label[0], self.regions, spacing, **self.settings)
+            scores[name] = scorer.score(labels)
         return scores
 
     def _finish(self, engine: Engine) -> None:
@@ -139,7 +135,7 @@ class SubsetScoreHandler:
     def _write_tables(self, store: CaseStore, failures: Mapping[str, str]) -> None:
         """Join the scores of all cases, those of an interrupted run too, into one table, and sum it up."""
         table = store.output_dir / TABLE
-        with ScoreWriter(table, self.settings["policy"], self.settings["surface"]) as writer:
+        with ScoreWriter(table, self.settings.policy, self.settings.surface) as writer:
             for case in store.done():
                 scores = _from_json(store.read(case, SCORES))
                 writer.write_case(case, scores)

@@ -14,7 +14,9 @@ class EmptyPolicy:
     """The scores of a region that the prediction, the truth, or both of them do not have.
 
     Published code disagrees here, and averages move by several points with the choice (``docs/evaluation.md``);
-    so it is a named setting, and the name travels with every number.
+    so it is a named setting, and the name travels with every number. A policy is for the metrics that it has values
+    for. Volumes and lesion-wise scores are defined without one: the penalty of a missed lesion is part of their rules
+    and the same under every policy (`Lesions`).
 
     Args:
         name: as in the configuration and in the tables.
@@ -25,6 +27,10 @@ class EmptyPolicy:
     name: str
     both_empty: Mapping[str, float]
     one_empty: Mapping[str, float]
+
+    def is_for(self, metric: str) -> bool:
+        """Tell whether the policy decides about a metric."""
+        return metric in self.one_empty
 
     def value(self, metric: str, prediction_empty: bool, truth_empty: bool) -> float:
         """Look up the score of a metric for a pair of masks of which at least one is empty.
@@ -52,14 +58,14 @@ def _listed(values: Mapping[str, float]) -> str:
     return ", ".join(f"{metric} {word}" for metric, word in words.items())
 
 
-BRATS = EmptyPolicy("brats", {"dice": 1.0, "hd95": 0.0}, {"dice": 0.0, "hd95": 373.13})
+BRATS = EmptyPolicy("brats", {"dice": 1.0, "hd95": 0.0, "nsd": 1.0}, {"dice": 0.0, "hd95": 373.13, "nsd": 0.0})
 """BraTS challenges until 2022: a missed structure costs the diagonal of the 240 x 240 x 155 mm volume."""
 
-PASSION = EmptyPolicy("passion", {"dice": 1.0, "hd95": 0.0}, {"dice": 0.0, "hd95": 1.0})
+PASSION = EmptyPolicy("passion", {"dice": 1.0, "hd95": 0.0, "nsd": 1.0}, {"dice": 0.0, "hd95": 1.0, "nsd": 0.0})
 """Published PASSION, mmFormer and RFNet numbers: a missed structure costs 1, less than most honest contours."""
 
-NAN = EmptyPolicy("nan", {"dice": math.nan, "hd95": math.nan}, {"dice": 0.0, "hd95": math.nan})
-"""Only what is mathematically defined: Dice is 0/0 if both are empty and 0 if one is; HD95 needs two surfaces.
+NAN = EmptyPolicy("nan", dict.fromkeys(("dice", "hd95", "nsd"), math.nan), {"dice": 0.0, "hd95": math.nan, "nsd": 0.0})
+"""Only what is mathematically defined: Dice and NSD are 0/0 if both are empty and 0 if one is; HD95 needs two surfaces.
 
 Undefined values are NaN: counted, and left out of means.
 """

@@ -1,151 +1,223 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""Dice and HD95 of the regions of one case."""
+"""Scores of the regions of one case."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
-import torch
-from monai.metrics import compute_dice
-from monai.metrics.utils import get_mask_edges, get_surface_distance
+import numpy as np
 from monai.utils import convert_to_tensor
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .empty_policy import empty_policy
-from .regions import Regions, region_masks
+from .lesions import Lesions, LesionScores
+from .regions import Regions, region_masks, remove_small_region
+from .surfaces import HD95_FROM_DISTANCES, Surface, surface_dice
 
 Scores = dict[tuple[str, str], float]
 """``(region, metric)`` to value."""
 
-METRICS = ("dice", "hd95")
-"""What can be computed, in the order of the tables."""
 
-
-def score_case(
-    prediction: Tensor,
-    truth: Tensor,
-    regions: Regions,
-    spacing_mm: Sequence[float],
-    policy: str,
-    surface: str = "monai",
-    metrics: Sequence[str] = METRICS,
-) -> Scores:
-    """Score one prediction of one case: Dice and HD95 of every region.
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What is measured, and by which conventions.
 
     Args:
-        prediction: ``(*S)`` predicted class labels, 2D or 3D.
-        truth: ``(*S)`` true class labels.
-        regions: classes of each region.
-        spacing_mm: voxel size along each spatial axis; ones measure HD95 in voxels, as the published PASSION code does.
-        policy: name of the empty-mask policy: ``brats``, ``passion`` or ``nan`` (see `empty_policy`).
-        surface: how HD95 is made from the distances between the two surfaces:
+        policy: name of the empty-mask policy: ``brats``, ``passion`` or ``nan`` (see `empty_policy`). It is for
+            ``dice``, ``hd95`` and ``nsd``; the other metrics are always defined.
+        surface: how ``hd95`` is made from the distances between the two surfaces:
             ``monai``: the larger of the two directed 95th percentiles (MONAI and BraTS);
             ``pooled``: the 95th percentile of both directions together (medpy and the published PASSION code), mostly
             the smaller number.
-        metrics: which of ``dice`` and ``hd95`` to compute; without HD95, the slow one, no surface is looked for.
-
-    Returns:
-        ``{(region, "dice"): 0..1, (region, "hd95"): mm, ...}``, regions in their configured order.
+        metrics: which of ``METRICS`` to compute, in the order of the tables:
+            ``dice``: 0 to 1;
+            ``hd95``: 95th percentile Hausdorff distance in mm;
+            ``nsd``: normalised surface Dice, 0 to 1 (see `surface_dice`);
+            ``volume_error``: predicted minus true volume in mL; a 2D image is taken for a slice of 1 mm;
+            ``lesion_dice``, ``lesion_hd95``: lesion by lesion as in BraTS 2023 (see `Lesions`).
+            Without those that need surfaces or lesions, none are looked for.
+        tolerance_mm: largest distance that is right for ``nsd``.
+        small_region: ``{"region": "et", "voxels": 500}`` adds the region ``et_min500`` beside the plain ones: the
+            region emptied where fewer voxels of the label's grid are predicted, as published. ``None`` adds none.
 
     Raises:
-        ValueError: if shapes or spacing do not fit, or a setting has an unknown name.
+        ValueError: if a setting has an unknown name or value.
     """
-    prediction, truth = (convert_to_tensor(x, track_meta=False, device="cpu") for x in (prediction, truth))
-    if prediction.shape != truth.shape:
-        raise ValueError(
-            f"prediction has shape {tuple(prediction.shape)} but truth has {tuple(truth.shape)}; expected the same "
-            "grid without batch and channel axes. Check that both went through the same transforms."
-        )
-    classes = sorted({c for members in regions.values() for c in members})
-    anywhere = {"any": classes}
-    box = _bounding_box(region_masks(prediction, anywhere)[0] | region_masks(truth, anywhere)[0])
-    masks = (region_masks(labels[box], regions) for labels in (prediction, truth))
-    return score_masks(*masks, tuple(regions), spacing_mm, policy, surface, metrics)
+
+    policy: str
+    surface: str = "monai"
+    metrics: Sequence[str] = ("dice", "hd95")
+    tolerance_mm: float = 1.0
+    small_region: Mapping[str, str | int] | None = None
+
+    def __post_init__(self) -> None:
+        empty_policy(self.policy)
+        if not self.metrics or not set(self.metrics) <= set(METRICS):
+            raise ValueError(f"`metrics` is {list(self.metrics)}; expected one or more of {list(METRICS)}.")
+        if self.surface not in HD95_FROM_DISTANCES:
+            raise ValueError(f"`surface` is `{self.surface}`; expected one of {list(HD95_FROM_DISTANCES)}.")
+        if not 0 <= self.tolerance_mm < math.inf:
+            raise ValueError(f"`tolerance_mm` is {self.tolerance_mm}; expected a distance in mm, 0 or more.")
+        small = self.small_region
+        if small is not None and (set(small) != {"region", "voxels"} or not isinstance(small["voxels"], int)):
+            raise ValueError(f"`small_region` is {small}; expected the name of a `region` and a number of `voxels`.")
 
 
-def score_masks(
-    prediction: Tensor,
-    truth: Tensor,
-    names: Sequence[str],
-    spacing_mm: Sequence[float],
-    policy: str,
-    surface: str = "monai",
-    metrics: Sequence[str] = METRICS,
-) -> Scores:
-    """Score masks that are there already, e.g. after `remove_small_region`; the rest is as in `score_case`.
+class CaseScorer:
+    """Score any number of predictions of one case; what depends on the truth alone is computed once.
 
     Args:
-        prediction: ``(R, *S)`` bool, predicted regions.
-        truth: ``(R, *S)`` bool, true regions.
-        names: ``(R,)`` names of the regions.
-        spacing_mm: voxel size along each spatial axis.
-        policy: name of the empty-mask policy.
-        surface: ``monai`` or ``pooled``.
-        metrics: which metrics to compute.
+        truth: ``(*S)`` true class labels, 2D or 3D.
+        regions: classes of each region.
+        spacing_mm: voxel size along each spatial axis; ones measure HD95 in voxels, as the published PASSION code does.
+        settings: what is measured.
+
+    Raises:
+        ValueError: if the spacing does not fit, or the region of ``small_region`` is unknown.
     """
-    if not metrics or not set(metrics) <= set(METRICS):
-        raise ValueError(f"`metrics` is {list(metrics)}; expected one or more of {list(METRICS)}.")
-    if surface not in HD95_FROM_DISTANCES:
-        raise ValueError(f"`surface` is `{surface}`; expected one of {list(HD95_FROM_DISTANCES)}.")
-    if len(spacing_mm) != prediction.ndim - 1 or not all(step > 0 for step in spacing_mm):
-        raise ValueError(
-            f"`spacing_mm` is {tuple(spacing_mm)}; expected one positive voxel size in mm for each of the "
-            f"{prediction.ndim - 1} spatial axes."
-        )
-    rule = empty_policy(policy)
-    prediction, truth = (convert_to_tensor(x, track_meta=False, device="cpu") for x in (prediction, truth))
-    scores: Scores = {}
-    for name, p, t in zip(names, prediction, truth, strict=True):
-        empty = (not p.any(), not t.any())
-        for metric in metrics:
-            if any(empty):
-                scores[name, metric] = rule.value(metric, *empty)
+
+    def __init__(self, truth: Tensor, regions: Regions, spacing_mm: Sequence[float], settings: ScoreSettings) -> None:
+        if len(spacing_mm) != truth.ndim or not all(step > 0 for step in spacing_mm):
+            raise ValueError(
+                f"`spacing_mm` is {tuple(spacing_mm)}; expected one positive voxel size in mm for each of the "
+                f"{truth.ndim} spatial axes."
+            )
+        self.regions, self.settings = regions, settings
+        self.shape, self.spacing_mm = tuple(truth.shape), tuple(float(step) for step in spacing_mm)
+        self._truths = dict(zip(regions, self._masks(truth), strict=True))
+        if settings.small_region is not None and settings.small_region["region"] not in regions:
+            raise ValueError(
+                f"`small_region` is about `{settings.small_region['region']}`, which is not among {list(regions)}; "
+                "see `regions` in the configuration."
+            )
+
+    def score(self, prediction: Tensor) -> Scores:
+        """Score one prediction.
+
+        Args:
+            prediction: ``(*S)`` predicted class labels.
+
+        Returns:
+            ``{(region, metric): value, ...}``, regions in their configured order, then that of ``small_region``.
+
+        Raises:
+            ValueError: if the prediction lies on another grid than the truth.
+        """
+        if tuple(prediction.shape) != self.shape:
+            raise ValueError(
+                f"prediction has shape {tuple(prediction.shape)} but truth has {self.shape}; expected the same "
+                "grid without batch and channel axes. Check that both went through the same transforms."
+            )
+        predictions = dict(zip(self.regions, self._masks(prediction), strict=True))
+        scores = {
+            (name, metric): value
+            for name, predicted in predictions.items()
+            for metric, value in self._compare(predicted, self._truths[name]).items()
+        }
+        if self.settings.small_region is not None:
+            region, voxels = self.settings.small_region["region"], self.settings.small_region["voxels"]
+            mask = convert_to_tensor(predictions[region].mask)[None]
+            kept = remove_small_region(mask, {region: self.regions[region]}, region, voxels)[0]
+            if kept.any():
+                of_kept = {metric: scores[region, metric] for metric in self.settings.metrics}
             else:
-                scores[name, metric] = _dice(p, t) if metric == "dice" else _hd95(p, t, spacing_mm, surface)
-    return scores
+                of_kept = self._compare(_Mask(kept.numpy(), self.spacing_mm), self._truths[region])
+            scores |= {(f"{region}_min{voxels}", metric): value for metric, value in of_kept.items()}
+        return scores
+
+    def _masks(self, labels: Tensor) -> list[_Mask]:
+        # in one memory order: a label read by nibabel has another than a prediction, and comparing the two is slow
+        labels = convert_to_tensor(labels, track_meta=False, device="cpu").contiguous()
+        return [_Mask(mask, self.spacing_mm) for mask in region_masks(labels, self.regions).numpy()]
+
+    def _compare(self, predicted: _Mask, true: _Mask) -> dict[str, float]:
+        """Compute the metrics of one region; what is not computed of empty masks comes from the policy."""
+        rule = empty_policy(self.settings.policy)
+        empty = (not predicted.size, not true.size)
+        pair = _Pair(predicted, true, self.settings)
+        return {
+            metric: rule.value(metric, *empty) if any(empty) and rule.is_for(metric) else _COMPUTE[metric](pair)
+            for metric in self.settings.metrics
+        }
 
 
-def _dice(prediction: Tensor, truth: Tensor) -> float:
-    """Compute MONAI's Dice of two ``(*S)`` masks; voxels of neither add nothing, and without them it is much faster."""
-    either = prediction | truth
-    return float(compute_dice(prediction[either][None, None], truth[either][None, None]))
+def score_case(
+    prediction: Tensor, truth: Tensor, regions: Regions, spacing_mm: Sequence[float], settings: ScoreSettings
+) -> Scores:
+    """Score one prediction of one case; several are scored faster by one `CaseScorer`, where all is explained."""
+    return CaseScorer(truth, regions, spacing_mm, settings).score(prediction)
 
 
-def _hd95(prediction: Tensor, truth: Tensor, spacing_mm: Sequence[float], surface: str) -> float:
-    """Compute the 95th percentile Hausdorff distance in mm of two ``(*S)`` masks with voxels."""
-    box = _bounding_box(prediction | truth)
-    return float(HD95_FROM_DISTANCES[surface](*_surface_distances(prediction[box], truth[box], spacing_mm)))
+@dataclass(frozen=True, eq=False)
+class _Mask:
+    """A ``(*S)`` bool mask with what is found of it, once and only if it is asked for."""
+
+    mask: NDArray
+    spacing_mm: Sequence[float]
+
+    @cached_property
+    def size(self) -> int:
+        return int(np.count_nonzero(self.mask))
+
+    @cached_property
+    def surface(self) -> Surface:
+        return Surface.of(self.mask, self.spacing_mm)
+
+    @cached_property
+    def lesions(self) -> Lesions:
+        return Lesions(self.mask, self.spacing_mm, self.surface)
 
 
-def _surface_distances(prediction: Tensor, truth: Tensor, spacing_mm: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Measure from each surface voxel of one mask to the nearest one of the other: two vectors in mm.
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """One predicted and one true mask of a region, with what several metrics share."""
 
-    Surface: mask minus its one-step erosion by face neighbours, with background beyond the array. The masks may
-    therefore be cropped to their common box exactly: what is cut away is background or outside of the volume, both of
-    which make a mask voxel beside it a surface voxel.
-    """
-    edges = get_mask_edges(prediction, truth, crop=False)
-    spacing = tuple(float(step) for step in spacing_mm)
-    return get_surface_distance(*edges, spacing=spacing), get_surface_distance(*edges[::-1], spacing=spacing)
+    predicted: _Mask
+    true: _Mask
+    settings: ScoreSettings
+
+    @cached_property
+    def distances(self) -> tuple[NDArray, NDArray]:
+        one, other = self.predicted.surface, self.true.surface
+        return one.distances_to(other), other.distances_to(one)
+
+    @cached_property
+    def of_lesions(self) -> LesionScores:
+        return self.true.lesions.score(self.predicted.mask, self.predicted.surface)
+
+    def dice(self) -> float:
+        common = np.count_nonzero(self.predicted.mask & self.true.mask)
+        return 2 * common / (self.predicted.size + self.true.size)
+
+    def hd95(self) -> float:
+        return HD95_FROM_DISTANCES[self.settings.surface](*self.distances)
+
+    def nsd(self) -> float:
+        return surface_dice(*self.distances, self.settings.tolerance_mm)
+
+    def volume_error(self) -> float:
+        return (self.predicted.size - self.true.size) * math.prod(self.true.spacing_mm) / 1000
+
+    def lesion_dice(self) -> float:
+        return self.of_lesions.dice
+
+    def lesion_hd95(self) -> float:
+        return self.of_lesions.hd95
 
 
-def _directed_maximum(forward: Tensor, backward: Tensor) -> Tensor:
-    return torch.maximum(torch.quantile(forward, 0.95), torch.quantile(backward, 0.95))
+_COMPUTE: Mapping[str, Callable[[_Pair], float]] = {
+    "dice": _Pair.dice,
+    "hd95": _Pair.hd95,
+    "nsd": _Pair.nsd,
+    "volume_error": _Pair.volume_error,
+    "lesion_dice": _Pair.lesion_dice,
+    "lesion_hd95": _Pair.lesion_hd95,
+}
 
-
-def _pooled(forward: Tensor, backward: Tensor) -> Tensor:
-    return torch.quantile(torch.cat([forward, backward]), 0.95)
-
-
-HD95_FROM_DISTANCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"monai": _directed_maximum, "pooled": _pooled}
-
-
-def _bounding_box(mask: Tensor) -> tuple[slice, ...]:
-    """Box around the true voxels of a ``(*S)`` mask; of length 0 along every axis if there are none."""
-    box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        hits = torch.from_numpy(mask.numpy().any(axis=others)).nonzero()
-        box.append(slice(int(hits[0]), int(hits[-1]) + 1) if len(hits) else slice(0, 0))
-    return tuple(box)
+METRICS = tuple(_COMPUTE)
+"""What can be computed, in the order of the tables."""

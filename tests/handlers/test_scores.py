@@ -17,6 +17,7 @@ from scripts.engines import CaseDataset, CaseEvaluator, prepare_case
 from scripts.evaluation.store import CaseStore
 from scripts.handlers.scores import SubsetScoreHandler
 from scripts.inferers.sliding_window import SubsetSlidingWindowInferer
+from scripts.metrics.scores import ScoreSettings
 from scripts.metrics.tables import read_scores
 
 NAMES = ["flair", "t2"]
@@ -72,11 +73,11 @@ def cases():
     return result
 
 
-def evaluate(data=None, subsets=None, folder=None, resume=False, before=(), **settings):
+def evaluate(data=None, subsets=None, folder=None, resume=False, before=(), policy="brats", **settings):
     """Run an evaluation; with ``folder`` it keeps what it finds there; ``before`` it, other handlers."""
     data, inferer = data or cases(), Given(subsets)
-    store = None if folder is None else CaseStore(str(folder), data, settings, resume)
-    handler = SubsetScoreHandler(inferer, NAMES, REGIONS, store=store, **settings)
+    store = None if folder is None else CaseStore(str(folder), data, {"policy": policy, **settings}, resume)
+    handler = SubsetScoreHandler(inferer, NAMES, REGIONS, ScoreSettings(policy, **settings), store)
     stored = [] if store is None else [store]
     remaining = data if store is None else store.remaining()
     engine = CaseEvaluator(
@@ -122,7 +123,7 @@ def test_the_mean_is_over_cases_first_then_subsets_then_regions():
 
 
 def test_an_undefined_score_is_left_out_of_means_and_counted(tmp_path):
-    metrics = evaluate(metrics=["dice"], empty_policy="nan", folder=tmp_path).state.metrics
+    metrics = evaluate(metrics=["dice"], policy="nan", folder=tmp_path).state.metrics
     expected = (DICE["1", "flair", "et"] + DICE["1", "t2", "et"] + DICE["1", "flair+t2", "et"]) / 3
     assert metrics["dice_et"] == pytest.approx(expected)
     summary = json.loads((tmp_path / "summary.json").read_text())

@@ -9,21 +9,28 @@ import pytest
 from scripts.metrics.empty_policy import EMPTY_POLICIES, empty_policy
 
 NAN = math.nan
-# policy: (dice, hd95) where both masks are empty, (dice, hd95) where exactly one is
+# policy: (dice, hd95, nsd) where both masks are empty, (dice, hd95, nsd) where exactly one is
 TABLE = {
-    "brats": ((1, 0), (0, 373.13)),
-    "passion": ((1, 0), (0, 1)),
-    "nan": ((NAN, NAN), (0, NAN)),
+    "brats": ((1, 0, 1), (0, 373.13, 0)),
+    "passion": ((1, 0, 1), (0, 1, 0)),
+    "nan": ((NAN, NAN, NAN), (0, NAN, 0)),
 }
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_each_policy_says_what_it_is_known_for(name):
     policy = empty_policy(name)
-    for metric, both, one in zip(("dice", "hd95"), *TABLE[name], strict=True):
+    for metric, both, one in zip(("dice", "hd95", "nsd"), *TABLE[name], strict=True):
+        assert policy.is_for(metric)
         assert policy.value(metric, True, True) == pytest.approx(both, nan_ok=True)
         assert policy.value(metric, True, False) == pytest.approx(one, nan_ok=True)
         assert policy.value(metric, False, True) == pytest.approx(one, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("metric", ["volume_error", "lesion_dice", "lesion_hd95"])
+def test_policies_leave_alone_what_is_always_defined(name, metric):
+    assert not empty_policy(name).is_for(metric)
 
 
 def test_the_table_of_policies_is_complete():
@@ -37,7 +44,7 @@ def test_the_penalty_of_brats_is_the_diagonal_of_its_volume():
 
 def test_policies_are_told_in_words():
     assert empty_policy("brats").in_words() == (
-        "prediction and truth both empty: dice 1, hd95 0; exactly one of them empty: dice 0, hd95 373.13"
+        "prediction and truth both empty: dice 1, hd95 0, nsd 1; exactly one of them empty: dice 0, hd95 373.13, nsd 0"
     )
     assert "hd95 undefined" in empty_policy("nan").in_words()
 

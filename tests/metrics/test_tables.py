@@ -252,7 +252,7 @@ def test_conventions_and_failed_cases_are_told_above_the_table(tmp_path):
     path = _write(tmp_path / "s.csv", _unequal_study(), "passion", "pooled")
     summary = summarise(path, {"broken": "the file ends early\nafter 3 bytes"})
     above = markdown_table(summary).split("\n|")[0]
-    assert "policy `passion`" in above and "exactly one of them empty: dice 0, hd95 1." in above
+    assert "policy `passion`" in above and "exactly one of them empty: dice 0, hd95 1, nsd 0." in above
     assert "convention `pooled`" in above and "medpy" in above
     assert "Cases scored: 2. Cases failed: 1." in above
     assert "  - `broken`: the file ends early after 3 bytes" in above

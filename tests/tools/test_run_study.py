@@ -26,7 +26,7 @@ PLAN = {
         "val_interval": 9,
         "device": "cpu",
     },
-    "evaluation": {"validate::scores::metrics": ["dice"]},
+    "evaluation": {"metrics": ["dice"]},
     "variants": {
         "without": None,
         "with": {"files": ["configs/method_passion.yaml"]},
@@ -98,7 +98,7 @@ def test_what_is_finished_is_not_run_again_and_the_rest_is(study, commands):
     study(variants="without,with")()
     assert [step for step, _, _ in commands] == ["training", "evaluating"]
     assert commands[1][1] == ["configs/train.yaml", "configs/method_passion.yaml", "configs/evaluate.yaml"]
-    assert commands[1][2]["validate::scores::metrics"] == ["dice"] and "validate::scores::metrics" not in commands[0][2]
+    assert commands[1][2]["metrics"] == ["dice"] and "metrics" not in commands[0][2]
 
 
 def test_an_interrupted_training_is_resumed(study, tmp_path, commands):

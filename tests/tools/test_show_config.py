@@ -196,7 +196,7 @@ def test_the_configuration_shown_is_the_one_that_monai_runs():
     assert origin_of("train::handlers::0::_target_", setters) == "train.yaml"
     assert origin_of("validate::handlers::0::_target_", setters) == "evaluate.yaml"  # a list of its own
     assert origin_of("validate::scores::regions", setters) == "train.yaml"
-    assert origin_of("validate::scores::empty_policy", setters) == "evaluate.yaml"  # added by `+`
+    assert origin_of("validate::scores::store", setters) == "evaluate.yaml"  # added by `+`
 
 
 def test_files_may_be_given_as_monai_takes_them(files, capsys):
