@@ -17,8 +17,10 @@ from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
 
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
+from ..metrics.markdown import write_summary
 from ..metrics.scores import Scores, score_case
-from ..metrics.tables import ScoreWriter, summarise, write_summary
+from ..metrics.summary import summarise
+from ..metrics.tables import ScoreWriter
 from ..modalities import subset_name
 from ..networks.base import acquired_modalities
 
