@@ -17,8 +17,10 @@ from monai.engines.utils import IterationEvents
 
 from ..evaluation.store import SCORES, CaseStore
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
+from ..metrics.markdown import write_summary
 from ..metrics.scores import CaseScorer, Scores, ScoreSettings
-from ..metrics.tables import ScoreWriter, summarise, write_summary
+from ..metrics.summary import summarise
+from ..metrics.tables import ScoreWriter
 from ..modalities import subset_name
 from ..networks.base import acquired_modalities
 
@@ -140,7 +142,7 @@ class SubsetScoreHandler:
                 scores = _from_json(store.read(case, SCORES))
                 writer.write_case(case, scores)
                 self._count(scores)
-        summary = summarise(table, failures)
+        summary = summarise(table, failures, store.unlabelled)
         write_summary(summary, *(store.output_dir / name for name in SUMMARIES))
         logger.info("scores are in %s", store.output_dir)
 

@@ -15,8 +15,9 @@ from scipy import stats
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ..handlers.latent_features import GAP_FILE
+from ..metrics.descriptions import small_region_rule
 from ..metrics.modality_gap import ModalityGap
-from ..metrics.tables import read_scores
+from ..metrics.tables import TEXT_COLUMNS, read_scores
 from .plan import Run
 
 ALL = "all"  # subsets of any number of modalities
@@ -27,7 +28,7 @@ KEYS = ["rates", "variant", "seed"]
 def collect_scores(folders: Mapping[Run, Path]) -> pd.DataFrame:
     """Join the ``per_case.csv`` of finished evaluations; ``rates``, ``variant`` and ``seed`` become columns."""
     tables = [read_scores(folder / "per_case.csv").assign(**_keys(run)) for run, folder in folders.items()]
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True).astype(dict.fromkeys(TEXT_COLUMNS, str))
 
 
 def collect_gaps(folders: Mapping[Run, Path]) -> pd.DataFrame:
@@ -83,7 +84,8 @@ def mean_per_modality(scores: pd.DataFrame, metric: str = "dice") -> pd.DataFram
 
 
 def _with_mean_region(means: pd.DataFrame, column: str) -> pd.DataFrame:
-    over_regions = means.groupby([*KEYS, column], sort=False)["value"].mean().reset_index().assign(region="mean")
+    plain = means[[small_region_rule(region) is None for region in means["region"]]]
+    over_regions = plain.groupby([*KEYS, column], sort=False)["value"].mean().reset_index().assign(region="mean")
     return pd.concat([means, over_regions], ignore_index=True)
 
 

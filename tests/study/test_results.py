@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from statistics import fmean, stdev
 
+import pandas as pd
 import pytest
 from scipy import stats
 from torch.utils.tensorboard import SummaryWriter
@@ -117,6 +118,14 @@ def test_variants_and_regions_stay_in_the_order_of_the_study(scores):
     summary = compare(mean_per_seed(scores), "without")
     assert list(dict.fromkeys(summary["variant"])) == ["without", "with"]
     assert list(dict.fromkeys(summary["region"])) == ["wt", "et", "mean"]
+
+
+def test_a_region_without_its_small_predictions_is_no_part_of_the_mean_of_the_regions(scores):
+    small = scores[scores["region"] == "et"].assign(region="et_min500", value=1.0)
+    with_small = mean_per_seed(pd.concat([scores, small]))
+    assert set(with_small["region"]) == {"wt", "et", "et_min500", "mean"}
+    plain = with_small[with_small["region"] != "et_min500"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(plain, mean_per_seed(scores))
 
 
 def test_one_value_has_no_interval():
