@@ -57,7 +57,7 @@ def predict(workflow, model_file, dataset_dir, folder, **overrides):
 
 def evaluate(workflow, model_file, datalist, folder, **overrides):
     places = {"datalist_file": str(datalist), "output_dir": str(folder), "model_file": str(model_file)}
-    places["patch_size"] = WINDOW
+    places |= {"patch_size": WINDOW, "write_performance": False}  # others use the same weights
     run = workflow("train.yaml", "evaluate.yaml", run_id="evaluating", **places, **overrides)
     run.run()
     run.finalize()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..flags import as_flag
-from ..phantom.dataset import PhantomSettings, write_phantoms
+from ..phantom.dataset import DATALIST_FILE, PhantomSettings, write_phantoms
 from .case_error import CaseError
 from .datalist import availability, read_section
 from .layouts import find_cases
@@ -42,14 +42,11 @@ def read_cases(
         FileNotFoundError: if the datalist is not there; phantoms never stand in for a data set that was named.
         ValueError: if no case is complete, where only those are wanted.
     """
+    path = datalist_path(dataset_dir, datalist_file, phantom_dir)
     if not dataset_dir:
-        if phantom_dir is None:
-            raise FileNotFoundError("`dataset_dir` is empty; expected the folder that holds the datalist.")
         logger.warning("no `dataset_dir` was given: using PHANTOMS, simulated images, in %s", phantom_dir)
         settings = PhantomSettings(spacing_mm=PHANTOM_SPACING, modalities=tuple(modalities))
-        path = write_phantoms(Path(phantom_dir), PHANTOM_CASES, settings)
-    else:
-        path = Path(dataset_dir) / datalist_file
+        write_phantoms(path.parent, PHANTOM_CASES, settings)
     if not path.is_file():
         raise FileNotFoundError(
             f"no datalist at {path}; expected the JSON file that `python -m scripts.tools.make_datalist` writes. "
@@ -57,6 +54,19 @@ def read_cases(
         )
     cases = read_section(path, section, modalities)
     return _complete(cases, modalities, f"section `{section}` of {path}") if as_flag(complete, "complete") else cases
+
+
+def datalist_path(dataset_dir: str, datalist_file: str = "datalist.json", phantom_dir: str | None = None) -> Path:
+    """Say where the datalist of `read_cases` lies.
+
+    Raises:
+        FileNotFoundError: if there is neither a data set nor a place for phantoms.
+    """
+    if dataset_dir:
+        return Path(dataset_dir) / datalist_file
+    if phantom_dir is None:
+        raise FileNotFoundError("`dataset_dir` is empty; expected the folder that holds the datalist.")
+    return Path(phantom_dir) / DATALIST_FILE
 
 
 def _complete(cases: list[dict], modalities: Sequence[str], where: str) -> list[dict]:

@@ -40,7 +40,7 @@ def read_section(datalist_file: str | os.PathLike, section: str, modalities: Seq
         CaseError: if an entry is not understood, names an unknown modality or has none, or a case comes twice.
     """
     content = _load(datalist_file)
-    sections = [name for name, value in content.items() if isinstance(value, list) and name != "modalities"]
+    sections = _sections(content)
     if section not in sections:
         raise ValueError(f"datalist `{datalist_file}` has no section `{section}`; its sections are {sections}.")
     listed = content.get("modalities", modalities)
@@ -51,6 +51,16 @@ def read_section(datalist_file: str | os.PathLike, section: str, modalities: Seq
         for entry in _checked(content[section], listed, f"section `{section}` of `{datalist_file}`")
     ]
     return [_only(entry, modalities) for entry in entries]
+
+
+def read_properties(datalist_file: str | os.PathLike) -> dict:
+    """Read what a datalist says beside its sections: modalities, and how it was made.
+
+    Raises:
+        ValueError: if the file is not a datalist.
+    """
+    content = _load(datalist_file)
+    return {name: value for name, value in content.items() if name not in _sections(content)}
 
 
 def write_datalist(
@@ -149,6 +159,10 @@ def _load(datalist_file: str | os.PathLike) -> dict:
     if kind != "dict":
         raise ValueError(f"datalist `{datalist_file}` holds a {kind}; expected an object of sections by name.")
     return content
+
+
+def _sections(content: dict) -> list[str]:
+    return [name for name, value in content.items() if isinstance(value, list) and name != "modalities"]
 
 
 def _compare_names(file: str | os.PathLike, listed: Sequence[str] | None, modalities: Sequence[str] | None) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 
 from ..data.label_conventions import from_internal, to_internal
+from ..evaluation.expectation import ExpectedPerformance
 from ..files import replacing, write_json
 from ..metrics.regions import volumes_ml
 from ..modalities import subset_name
@@ -29,14 +30,16 @@ class PredictionWriter:
 
     ``<output_dir>/<case>.nii.gz`` lies on the grid and affine of the input and carries the values of the asked-for
     label convention, as uint8, or uint16 where the convention goes beyond 255. ``<output_dir>/<case>.json`` says which
-    modalities were used, voxels and volume (mL) of each region, and warnings. Attach to a ``CaseEvaluator`` whose
-    postprocessing leaves ``pred`` as a label map ``(1, *S)`` of that convention on the grid of the input.
+    modalities were used, voxels and volume (mL) of each region, what to expect of them, and warnings. Attach to a
+    ``CaseEvaluator`` whose postprocessing leaves ``pred`` as a label map ``(1, *S)`` of that convention on the grid of
+    the input.
 
     Args:
         output_dir: folder of the results, made if need be.
         modalities: names in channel order.
         regions: name of each region to the classes it unites.
         label_convention: name of the convention that ``pred`` is in, e.g. ``"brats2021"``.
+        expected: says what to expect of a subset of modalities; ``None`` for reports without it.
     """
 
     def __init__(
@@ -45,14 +48,18 @@ class PredictionWriter:
         modalities: Sequence[str],
         regions: Mapping[str, Sequence[int]],
         label_convention: str = "brats2021",
+        expected: ExpectedPerformance | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.modalities = list(modalities)
         self.regions = {name: list(classes) for name, classes in regions.items()}
         self.label_convention = label_convention
+        self.expected = expected
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
+        if self.expected is not None:
+            engine.add_event_handler(Events.STARTED, self.expected.load)
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._write)
 
     def _write(self, engine: Engine) -> None:
@@ -65,31 +72,42 @@ class PredictionWriter:
         classes = to_internal(prediction[0].cpu().numpy(), self.label_convention)
         labels = from_internal(classes, self.label_convention)
         affine = np.asarray(prediction.affine, dtype=float)
-        spacing = nib.affines.voxel_sizes(affine).tolist()
-        acquired = acquired_modalities(torch.as_tensor(case["image"])[None])[0]
-        volumes = volumes_ml(torch.as_tensor(classes), self.regions, spacing)
         path = self.output_dir / f"{case['case']}.nii.gz"
         with replacing(path) as temporary:
             image = nib.Nifti1Image(labels, affine)
             image.header.set_xyzt_units("mm")
             nib.save(image, temporary)
-        voxel_ml = float(np.prod(spacing)) / 1000
+        volumes = self._volumes(classes, nib.affines.voxel_sizes(affine).tolist())
+        acquired = acquired_modalities(torch.as_tensor(case["image"])[None])[0].tolist()
+        expected = None if self.expected is None else self.expected.of(acquired)
+        absent = [name for name, there in zip(self.modalities, acquired, strict=True) if not there]
         report = {
             "case": str(case["case"]),
             "segmentation": path.name,
             "label_convention": self.label_convention,
-            "modalities_used": [m for m, there in zip(self.modalities, acquired.tolist(), strict=True) if there],
-            "modalities_absent": [m for m, there in zip(self.modalities, acquired.tolist(), strict=True) if not there],
-            "subset": subset_name(acquired.tolist(), self.modalities),
-            "volumes": {r: {"voxels": round(ml / voxel_ml), "ml": round(ml, 4)} for r, ml in volumes.items()},
-            "warnings": self._warnings(volumes, acquired.tolist()),
+            "modalities_used": [name for name in self.modalities if name not in absent],
+            "modalities_absent": absent,
+            "subset": subset_name(acquired, self.modalities),
+            "volumes": volumes,
+            "expected_performance": expected,
+            **({"expected_performance_note": self.expected.reason} if self.expected and not expected else {}),
+            "warnings": _warnings(volumes, absent, expected),
         }
         write_json(path.with_name(f"{case['case']}.json"), report)
-        logger.info("%s: %s from %s", case["case"], path, report["subset"])
+        words = "".join(f"\n  {line}" for line in (expected or {}).get("in_words", ()))
+        logger.info("%s: %s from %s%s", case["case"], path, report["subset"], words)
 
-    def _warnings(self, volumes: Mapping[str, float], acquired: Sequence[bool]) -> list[str]:
-        warnings = [f"nothing was found for region {region}" for region, ml in volumes.items() if ml == 0]
-        absent = [name for name, there in zip(self.modalities, acquired, strict=True) if not there]
-        if absent:
-            warnings.append(f"segmented without {', '.join(absent)}; expect lower accuracy than with every modality")
-        return warnings
+    def _volumes(self, classes: np.ndarray, spacing: Sequence[float]) -> dict[str, dict[str, float]]:
+        """Measure each region in voxels and mL."""
+        voxel_ml = float(np.prod(spacing)) / 1000
+        volumes = volumes_ml(torch.as_tensor(classes), self.regions, spacing)
+        return {region: {"voxels": round(ml / voxel_ml), "ml": round(ml, 4)} for region, ml in volumes.items()}
+
+
+def _warnings(volumes: Mapping[str, Any], absent: Sequence[str], expected: Mapping[str, Any] | None) -> list[str]:
+    """List what a reader of one case must know; absent modalities in general where nothing particular is known."""
+    warnings = [f"nothing was found for region {region}" for region, volume in volumes.items() if not volume["voxels"]]
+    known = expected is not None and any(expected["dice"].values())
+    if absent and not known:
+        warnings.append(f"segmented without {', '.join(absent)}; expect lower accuracy than with every modality")
+    return warnings + (expected["warnings"] if expected else [])

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
 from ..files import replacing, write_json
+from ..versions import package_versions
 
-PACKAGES = ("torch", "monai", "pytorch-ignite", "numpy", "nibabel")
 NOT_CONFIGURATION = ("meta_file", "logging_file", "run_id", "init_id", "final_id", "args_file", "tracking")
 
 
@@ -58,7 +57,7 @@ def environment() -> dict[str, Any]:
         "command": sys.argv,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": package_versions(),
         "git_commit": _git(bundle_root, "rev-parse", "HEAD"),
         "git_changes": _git(bundle_root, "status", "--porcelain"),
         "processor": platform.machine(),

@@ -21,8 +21,8 @@ SURFACES_IN_WORDS = {
     "pooled": "95th percentile of both directions pooled (medpy, published PASSION numbers)",
 }
 _LESION_WISE = (
-    f"BraTS 2023, lesion by lesion: lesions of the truth that touch after {JOINING_STEPS} dilations are one, those of at "
-    f"most {SMALLEST_MM3:g} mm³ are ignored, every false-positive component counts"
+    f"BraTS 2023, lesion by lesion: lesions of the truth that touch after {JOINING_STEPS} dilations are one, those of "
+    f"at most {SMALLEST_MM3:g} mm³ are ignored, every false-positive component counts"
 )
 
 
@@ -59,7 +59,7 @@ METRICS: Mapping[str, Metric] = {
         "NSD",
         3,
         HIGHER,
-        "Normalised surface Dice: share of both surfaces within the tolerance (`surface_tolerance`, 1 mm by default), 0 to 1",
+        "Normalised surface Dice: share of both surfaces within `surface_tolerance` (1 mm by default), 0 to 1",
     ),
     "volume_error": Metric("Volume error [mL]", 2, ZERO, "Predicted minus true volume"),
     "lesion_dice": Metric("Lesion-wise Dice", 3, HIGHER, f"{_LESION_WISE} with Dice 0"),

@@ -66,7 +66,7 @@ def demo(folder: str = "demo", training: int = 40, testing: int = 4, seed: int =
     _say(4, "the same test cases with an untrained network, for comparison")
     _save_untrained(root / "untrained.pt", seed)
     only_dice = {"metrics": "['dice']"}  # surfaces of scattered voxels take long and say little
-    places = {"model_file": root / "untrained.pt", "output_dir": root / "untrained"}
+    places = {"model_file": root / "untrained.pt", "output_dir": root / "untrained", "write_performance": False}
     _bundle("evaluating", EVALUATE, {**common, **places, **only_dice})
 
     _say(5, "inference for a patient who has two of the sequences")

@@ -54,6 +54,7 @@ class MakeDatalist:
         missing_rates: share of the training cases that lose each modality, e.g.
             "t1=0.2,t1ce=0.4,flair=0.6,t2=0.8"; the order matters, a modality not named is not taken away.
         rates_seed: of the missing rates; the default is that of the published tables.
+        name: of the data set, for reports and performance.json; by default the folder of the datalist names it.
     """
 
     folder: str | Sequence[str]
@@ -69,6 +70,7 @@ class MakeDatalist:
     seed: int = 0
     missing_rates: str | Mapping[str, float] | None = None
     rates_seed: int = DEFAULT_SEED
+    name: str | None = None
 
     def __call__(self) -> None:
         """Write the datalist and report; end with status 1 and a message if that cannot be done."""
@@ -93,13 +95,14 @@ class MakeDatalist:
         rest = {UNLABELLED: unlabelled} if unlabelled else {}
         divided = self._divide([entry for entry in entries if "label" in entry])
         variants = [self._simulate(sections, modalities) for sections in divided]
+        named = {} if self.name is None else {"name": str(self.name)}
         output = Path(str(self.output))
         paths = [output]
         if self.folds:
             paths = [output.with_name(f"{output.stem}_fold{fold}{output.suffix}") for fold in range(len(variants))]
         for path, (labelled, simulated) in zip(paths, variants, strict=True):
             sections = {**labelled, **rest}
-            write_datalist(path, sections, modalities, made_from={**recipe, **simulated})
+            write_datalist(path, sections, modalities, **named, made_from={**recipe, **simulated})
             print(format_audit(audit_datalist(sections, modalities)))
             print(f"\nDatalist: {path.resolve()}\n")
         return paths

@@ -12,11 +12,14 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from scripts.evaluation.expectation import ExpectedPerformance
 from scripts.handlers import predictions
 from scripts.handlers.predictions import PredictionWriter
+from scripts.side_files import write_side_file
 
 NAMES = ["flair", "t1ce", "t2"]
 REGIONS = {"wt": [1, 2, 3], "tc": [1, 3], "et": [3]}
+GENERIC = "segmented without t1ce; expect lower accuracy than with every modality"
 # voxels of 1 x 2 x 4 mm, turned by 30 degrees about the third axis, the first axis pointing left
 COS, SIN = np.cos(np.pi / 6), np.sin(np.pi / 6)
 AFFINE = np.array([[-COS, -2 * SIN, 0, 90], [-SIN, 2 * COS, 0, -120], [0, 0, 4, -70], [0, 0, 0, 1]])
@@ -77,7 +80,49 @@ def test_the_report_says_what_was_used_and_what_was_not(tmp_path):
     assert report["modalities_used"] == ["flair", "t2"]
     assert report["modalities_absent"] == ["t1ce"]
     assert report["subset"] == "flair+t2"
-    assert report["warnings"] == ["segmented without t1ce; expect lower accuracy than with every modality"]
+    assert report["warnings"] == [GENERIC]
+
+
+@pytest.fixture
+def expected(tmp_path):
+    """Weights of which only flair+t2 was evaluated, with a Dice of 0.25 for ET."""
+    weights = tmp_path / "model.pt"
+    weights.write_bytes(b"weights")
+    data_set = {"name": "hospital", "synthetic": False, "section": "testing"}
+    cell = {"mean": 0.25, "low": 0.2, "high": 0.3, "n": 9}
+    content = {"data_set": data_set, "num_cases": 9, "num_failed": 0, "settings": {}, "gains": {}}
+    write_side_file(weights, "performance.json", content | {"per_subset": {"flair+t2": {"et": {"dice": cell}}}})
+    result = ExpectedPerformance(str(weights), NAMES, REGIONS)
+    result.load()
+    return result
+
+
+def test_what_to_expect_takes_the_place_of_the_general_warning(tmp_path, expected, caplog):
+    with caplog.at_level("INFO"):
+        PredictionWriter(str(tmp_path), NAMES, REGIONS, expected=expected).write_case(case(1, 2, 4, absent=[1]))
+    report = json.loads((tmp_path / "case_a.json").read_text())
+    assert report["expected_performance"]["dice"]["et"]["mean"] == 0.25
+    words = "region et: expected Dice 0.25 [0.20, 0.30] from flair+t2 is below 0.50; do not rely on it"
+    assert report["warnings"] == [words]
+    lines = caplog.text.splitlines()
+    assert f"  warning: {words}" in lines and any(line.endswith("case_a.nii.gz from flair+t2") for line in lines)
+
+
+@pytest.mark.parametrize("reason", ["the subset was not evaluated", "there is no file"])
+def test_the_general_warning_stays_where_nothing_is_known(tmp_path, expected, reason):
+    absent = [0, 1] if reason == "the subset was not evaluated" else [1]
+    if reason == "there is no file":
+        (tmp_path / "performance.json").unlink()
+        expected.load()
+    PredictionWriter(str(tmp_path), NAMES, REGIONS, expected=expected).write_case(case(1, 2, 4, absent=absent))
+    report = json.loads((tmp_path / "case_a.json").read_text())
+    assert report["warnings"] == [GENERIC.replace("t1ce", ", ".join(NAMES[index] for index in absent))]
+    if reason == "there is no file":
+        assert report["expected_performance"] is None
+        words = "no performance.json beside the weights; run the evaluation to make one"
+        assert report["expected_performance_note"] == words
+    else:
+        assert report["expected_performance"]["dice"] == {"wt": None, "tc": None, "et": None}
 
 
 def test_a_region_that_was_not_found_is_a_warning(tmp_path):

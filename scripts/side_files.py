@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""JSON files that lie beside the weights and are true of these weights alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from .files import write_json
+from .versions import package_versions
+
+BLOCK = 2**20  # bytes read at a time
+SHOWN = 12  # digits of a hash in a message
+
+
+def side_file(model_file: str | Path, name: str) -> Path:
+    """Name the side file, e.g. ``models/performance.json`` of ``models/model.pt``."""
+    return Path(model_file).with_name(name)
+
+
+def sha256(file: str | Path) -> str:
+    """Compute the SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(file).open("rb") as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_side_file(model_file: str | Path, name: str, content: Mapping[str, Any]) -> Path:
+    """Write a side file; name and SHA-256 of the weights, date (UTC) and package versions are added.
+
+    Args:
+        model_file: the weights that the content is true of.
+        name: of the side file, e.g. ``performance.json``.
+        content: ready for JSON; what it says under the names that are added is replaced.
+
+    Returns:
+        The path written.
+    """
+    stamp = {
+        "checkpoint": Path(model_file).name,
+        "sha256": sha256(model_file),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": package_versions(),
+    }
+    return write_json(side_file(model_file, name), {**stamp, **content, **stamp})  # stamp first, and not to be replaced
+
+
+def read_side_file(model_file: str | Path, name: str) -> dict[str, Any] | None:
+    """Read a side file; ``None`` where there is none.
+
+    Raises:
+        ValueError: if it cannot be read, or was made with other weights.
+    """
+    file = side_file(model_file, name)
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be read as JSON: {error}; evaluate again.") from error
+    found = content.get("sha256") if isinstance(content, dict) else None
+    if not isinstance(found, str):
+        raise ValueError(f"{file} does not say which weights it was made with (`sha256`); evaluate again.")
+    actual = sha256(model_file)
+    if found != actual:
+        raise ValueError(
+            f"{name} was made with other weights: sha256 {found[:SHOWN]}…; these are {actual[:SHOWN]}… "
+            f"({model_file}); evaluate again."
+        )
+    return content
