@@ -191,7 +191,7 @@ def test_every_case_is_scored_for_exactly_the_subsets_it_has(evaluated, modaliti
     every = [subset_name(subset, modalities) for subset in modality_subsets(4)]
     expected = {"phantom_0004": every, "phantom_0005": ["flair", "t2", "flair+t2"]}
     assert {case: list(dict.fromkeys(group["subset"])) for case, group in rows.groupby("case")} == expected
-    assert len(rows) == (15 + 3) * 3 * 2  # regions, metrics
+    assert len(rows) == (15 + 3) * 3 * 3  # regions, metrics
     dice = rows[rows["metric"] == "dice"]["value"]
     assert dice.between(0, 1).all()
     assert dice.max() > 0.05

@@ -16,6 +16,7 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
 
+from ..evaluation.store import SCORES, CaseStore
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..metrics.scores import Scores, score_case
 from ..metrics.tables import ScoreWriter, summarise, write_summary
@@ -54,8 +55,9 @@ class SubsetScoreHandler:
         surface: str = "monai",
         metrics: Sequence[str] = ("dice", "hd95"),
         output_dir: str | None = None,
+        store: CaseStore | None = None,
     ) -> None:
-        self.inferer = inferer
+        self.inferer, self.store = inferer, store
         self.modalities = list(modalities)
         self.regions = {name: list(classes) for name, classes in regions.items()}
         self.settings = {"policy": empty_policy, "surface": surface, "metrics": tuple(metrics)}
@@ -71,6 +73,8 @@ class SubsetScoreHandler:
 
     def _start(self, engine: Engine) -> None:
         self.dice = {}
+        if self.store is not None:
+            self.store.begin()
         if self.output_dir is not None:
             self.output_dir.mkdir(parents=True, exist_ok=True)
             path = self.output_dir / "per_case.csv"
@@ -79,6 +83,10 @@ class SubsetScoreHandler:
     def _score(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             scores = self.score({**item, **output})
+            for subset, of_regions in output.get("ece", {}).items():
+                scores[subset].update({(region, "ece"): value for region, value in of_regions.items()})
+            if self.store is not None:
+                self.store.write(str(item["case"]), SCORES, {})
             if self.writer is not None:
                 self.writer.write_case(str(item["case"]), scores)
             for subset, of_subset in scores.items():
