@@ -23,6 +23,11 @@ def as_flag(value: bool | str, name: str) -> bool:
     return WORDS[word]
 
 
+def is_off(value: bool | str, name: str) -> bool:
+    """Tell that an option is false, for ``_disabled_`` in a configuration; the rest is as in ``as_flag``."""
+    return not as_flag(value, name)
+
+
 def as_list(value: object) -> list[str]:
     """Read an option of several values joined by commas: Fire reads ``a,b`` as a tuple but ``/a,/b`` as text."""
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]

@@ -25,7 +25,8 @@ SETTINGS = [name for name in OVERLAYS if name.startswith("setting_")]
 METHODS = [name for name in OVERLAYS if name.startswith("method_")]
 DATASETS = [name for name in OVERLAYS if name.startswith("dataset_")]
 ALIGNMENT = "method_medmap.yaml"  # part of the network, so an overlay of inference too
-SERVED = [["train.yaml", name] for name in OVERLAYS]
+UNDER = {**{name: ["train.yaml"] for name in OVERLAYS}, "calibrate.yaml": ["train.yaml", "evaluate.yaml"]}
+SERVED = [[*UNDER[name], name] for name in OVERLAYS]
 SERVED += [["inference.yaml", name] for name in [*NETWORKS, *DATASETS, ALIGNMENT]]
 HEARTS = "dataset_myops2020.yaml"  # the data set that is not one of volumes
 TEACHER, STUDENT = "method_kd_teacher.yaml", "method_kd_student.yaml"  # of complete cases; of a teacher and by chance
@@ -89,7 +90,7 @@ def test_no_key_is_written_twice(name):
 
 @pytest.mark.parametrize("name", [name for name in OVERLAYS if name not in DATASETS])
 def test_every_id_of_an_overlay_exists_in_the_base(name):
-    base, both = merged("train.yaml"), merged("train.yaml", name)
+    base, both = merged(*UNDER[name]), merged(*UNDER[name], name)
     references = {id_.removeprefix("@") for _, text in texts(both.config) for id_ in re.findall(r"@[\w:]+", text)}
     for id_, appended, _ in ids(name):
         new = "::" not in id_ and not appended and id_ not in base
@@ -110,7 +111,7 @@ def test_an_overlay_of_the_network_changes_that_of_inference_too(name):
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_no_overlay_wipes_what_the_base_has_beside_its_own_keys(name):
-    base = merged("train.yaml")
+    base = merged(*UNDER[name])
     for id_, appended, value in ids(name):
         if appended:
             assert type(base[id_]) is type(value), f"{name}: `+{id_}` cannot be merged"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.flags import as_flag
+from scripts.flags import as_flag, is_off
 
 
 @pytest.mark.parametrize(("value", "flag"), [(True, True), (False, False), ("true", True), ("False", False)])
 def test_booleans_and_their_words_are_read(value, flag):
     assert as_flag(value, "resume") is flag
+    assert is_off(value, "resume") is not flag
 
 
 @pytest.mark.parametrize("value", ["", "yes", 1, None])

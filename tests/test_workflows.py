@@ -193,7 +193,7 @@ def test_every_case_is_scored_for_exactly_the_subsets_it_has(evaluated, modaliti
     assert {
         case: list(dict.fromkeys(group["subset"])) for case, group in rows.groupby("case", observed=True)
     } == expected
-    assert len(rows) == (15 + 3) * 3 * 2  # regions, metrics
+    assert len(rows) == (15 + 3) * (3 * 7 + 6)  # regions, metrics; `et_min500`, whose calibration is that of `et`
     dice = rows[rows["metric"] == "dice"]["value"]
     assert dice.between(0, 1).all()
     assert dice.max() > 0.05

@@ -15,6 +15,7 @@ from ignite.engine import Engine, Events
 
 from ..files import write_json
 from ..flags import as_flag
+from ..side_files import sha256
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,8 @@ class CaseStore:
     Args:
         output_dir: folder of the evaluation.
         cases: entries of the datalist, in the order of the tables.
-        settings: what the numbers depend on, ready for JSON, e.g. the empty-mask policy.
+        settings: what the numbers depend on, ready for JSON, e.g. the empty-mask policy; flags also as words.
+        model_file: the weights, whose SHA-256 joins the settings when the run starts.
         resume: keep the cases that are done; otherwise they are removed when the evaluation begins. Also a word.
 
     Raises:
@@ -43,12 +45,18 @@ class CaseStore:
     """
 
     def __init__(
-        self, output_dir: str, cases: Sequence[Mapping], settings: Mapping[str, Any], resume: bool | str = False
+        self,
+        output_dir: str,
+        cases: Sequence[Mapping],
+        settings: Mapping[str, Any],
+        model_file: str | None = None,
+        resume: bool | str = False,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.cases = [str(case["case"]) for case in cases if "label" in case]
         self.unlabelled = [str(case["case"]) for case in cases if "label" not in case]
-        self.settings = json.loads(json.dumps(settings))  # tuples as lists, as they are read back
+        self.settings = {name: _as_read(value) for name, value in settings.items()}
+        self.model_file = model_file
         self.resume = as_flag(resume, "resume")
         self._entries = cases
 
@@ -91,6 +99,8 @@ class CaseStore:
     def _begin(self, engine: Engine) -> None:
         """Remove what is there, or with ``resume`` check that it was made with the same settings."""
         file = self.output_dir / SETTINGS_FILE
+        if self.model_file is not None:
+            self.settings["weights_sha256"] = sha256(self.model_file)
         if not self.resume:
             shutil.rmtree(self.output_dir / CASES_FOLDER, ignore_errors=True)
         elif file.is_file():
@@ -108,3 +118,10 @@ class CaseStore:
                 f"{self.output_dir} holds an evaluation with {old}; asked for is {new}. Resume with the same settings, "
                 "or name another `output_dir`."
             )
+
+
+def _as_read(value: Any) -> Any:
+    """Turn a setting into what JSON gives back, and a flag that came as a word into one."""
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return as_flag(value, "setting")
+    return json.loads(json.dumps(value))

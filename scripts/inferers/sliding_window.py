@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
+from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 
 from ..modalities import ALL, evaluable_subsets, parse_subset, unique_rows
@@ -90,6 +91,8 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
         observers: called with what ``network.encode`` made of each batch of windows: the levels
             ``(b, M, F_l, *S_l)``, finest first and in ``precision``, and what is acquired, ``(1, M)`` bool. Empty at
             first.
+        probability_observers: called once for each case of the batch with its probabilities ``(K, C, *S)`` float32,
+            averaged over windows, and the subsets ``(K, M)`` bool they come from. Empty at first.
 
     Shape:
         - inputs: ``(B, M, *S)``, absent modalities NaN
@@ -106,6 +109,7 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
             )
         self.modalities = list(modalities)
         self.observers: list[Callable[[list[Tensor], Tensor], None]] = []
+        self.probability_observers: list[Callable[[Tensor, Tensor], None]] = []
         self.subsets = None
         if subsets is not None:
             self.subsets = [None if name == ALL else parse_subset(name, modalities) for name in subsets]
@@ -131,8 +135,11 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
             probabilities = torch.cat([each.float().softmax(dim=1) for each in logits], dim=1)
             return restore_slice_axis(probabilities, window)  # (b, K * C, *roi)
 
-        probabilities = SlidingWindowInferer.__call__(self, inputs, predict)
-        return probabilities.unflatten(1, [len(subsets), -1]).argmax(dim=2).to(torch.uint8)
+        probabilities = SlidingWindowInferer.__call__(self, inputs, predict).unflatten(1, [len(subsets), -1])
+        for observe in self.probability_observers:
+            for case in convert_to_tensor(probabilities, track_meta=False):
+                observe(case, subsets)
+        return probabilities.argmax(dim=2).to(torch.uint8)  # (B, K, *S)
 
     @staticmethod
     def _fuse(network: nn.Module, features: list[Tensor], subset: Tensor) -> Tensor:

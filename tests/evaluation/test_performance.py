@@ -10,7 +10,8 @@ import math
 import pytest
 
 from scripts.evaluation.performance import gains_of, measured_on, performance_of, read_performance
-from scripts.metrics.tables import ScoreWriter, read_scores, summarise
+from scripts.metrics.summary import summarise
+from scripts.metrics.tables import ScoreWriter, read_scores
 from scripts.side_files import write_side_file
 
 NAMES = ["flair", "t2"]

@@ -16,7 +16,7 @@ CASES = [{"case": "b", "label": "b.nii"}, {"case": "none"}, {"case": "a", "label
 
 def begun(folder, cases=CASES, resume=False, **settings):
     """Begin an evaluation, as an engine does when it starts."""
-    store, engine = CaseStore(str(folder), cases, settings, resume), Engine(lambda engine, batch: None)
+    store, engine = CaseStore(str(folder), cases, settings, resume=resume), Engine(lambda engine, batch: None)
     store.attach(engine)
     engine.fire_event(Events.STARTED)
     return store

@@ -13,7 +13,9 @@ import torch
 from ignite.engine import Engine, Events
 
 from scripts.handlers.expected_performance import PerformanceWriter
-from scripts.metrics.tables import ScoreWriter, summarise, write_summary
+from scripts.metrics.markdown import write_summary
+from scripts.metrics.summary import summarise
+from scripts.metrics.tables import ScoreWriter
 
 DATA_SET = {"name": "hospital", "synthetic": False, "section": "testing", "num_cases": 2}
 BOTH = {"flair": 0.5, "t2": 0.25, "flair+t2": 0.75}
@@ -131,9 +133,7 @@ def known(workflow, trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("known")
     shutil.copy(trained[0] / "model.pt", folder / "model.pt")
     places = {"model_file": str(folder / "model.pt"), "output_dir": str(folder / "evaluation")}
-    run = workflow(
-        "train.yaml", "evaluate.yaml", run_id="evaluating", **places, **{"validate::scores::metrics": ["dice"]}
-    )
+    run = workflow("train.yaml", "evaluate.yaml", run_id="evaluating", **places, **{"metrics": ["dice"]})
     run.run()
     return folder
 

@@ -76,7 +76,7 @@ def cases():
 def evaluate(data=None, subsets=None, folder=None, resume=False, before=(), policy="brats", **settings):
     """Run an evaluation; with ``folder`` it keeps what it finds there; ``before`` it, other handlers."""
     data, inferer = data or cases(), Given(subsets)
-    store = None if folder is None else CaseStore(str(folder), data, {"policy": policy, **settings}, resume)
+    store = None if folder is None else CaseStore(str(folder), data, {"policy": policy, **settings}, resume=resume)
     handler = SubsetScoreHandler(inferer, NAMES, REGIONS, ScoreSettings(policy, **settings), store)
     stored = [] if store is None else [store]
     remaining = data if store is None else store.remaining()

@@ -195,6 +195,22 @@ def test_observers_see_each_encoding_once_with_what_the_case_has():
     torch.testing.assert_close(whole[[0, 2]], image[0, [0, 2]])
 
 
+def test_probability_observers_see_each_case_once_with_what_its_classes_are_made_of():
+    pair = MetaTensor(torch.cat([striped(1), striped(1).flip(2)]))
+    seen, inferer = [], SubsetSlidingWindowInferer([8, 8, 8], NAMES, overlap=0.25)
+    alone = inferer(pair, Counting())
+    inferer.probability_observers.append(lambda *shown: seen.append(shown))
+    result = inferer(pair, Counting())
+    torch.testing.assert_close(result, alone, rtol=0, atol=0)
+    assert len(seen) == 2
+    for (probabilities, subsets), classes in zip(seen, result, strict=True):
+        assert subsets.tolist() == [[True, False, False], [False, False, True], [True, False, True]]
+        assert type(probabilities) is torch.Tensor and probabilities.dtype == torch.float32
+        assert probabilities.shape == (3, 4, 12, 8, 8)  # K, C, *S
+        torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(3, 12, 8, 8))
+        assert torch.equal(probabilities.argmax(dim=1), classes.long())
+
+
 def test_only_subsets_of_what_the_case_has_are_segmented():
     inferer = SubsetSlidingWindowInferer([12, 8, 8], NAMES, subsets=["t2", "all", "t2+flair"])
     network = Counting()
