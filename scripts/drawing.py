@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +27,6 @@ def class_colour(label: int) -> str:
     return CLASS_COLOURS[(label - 1) % len(CLASS_COLOURS)]
 
 
-def upright(plane: NDArray, axis: int = 2) -> NDArray:
-    """Turn a slice of an LPS volume as radiologists look at it: head's top or front up, patient's right on the left.
-
-    Args:
-        plane: slice across ``axis``.
-        axis: 0 sagittal, 1 coronal, 2 axial.
-    """
-    return plane.T if axis == 2 else plane.T[::-1]
-
-
-def white_level(image: NDArray) -> float:
-    """Choose the intensity of an image, whose background is 0, that is shown white."""
-    return float(np.percentile(image[image != 0], 99.6))
-
-
 def draw_slice(panel: Axes, plane: NDArray, white: float, aspect: float = 1.0) -> None:
     """Draw an upright slice in grey; ``aspect`` is the height of a pixel over its width."""
     panel.imshow(plane, cmap="gray", vmin=0, vmax=white, interpolation="bilinear", aspect=aspect)
@@ -52,6 +38,20 @@ def draw_classes(panel: Axes, labels: NDArray) -> None:
         mask, colours = labels == label, [class_colour(int(label))]
         panel.contourf(mask, levels=[0.5, 1], colors=colours, alpha=0.35)
         panel.contour(mask, levels=[0.5], colors=colours, linewidths=0.7)
+
+
+def class_names(regions: Mapping[str, Sequence[int]], num_classes: int) -> dict[int, str]:
+    """Name each class above the background by its number and the regions it belongs to.
+
+    Args:
+        regions: name of each region to the classes it unites.
+        num_classes: with the background.
+    """
+    found = {}
+    for value in range(1, num_classes):
+        names = ", ".join(name.upper() for name, classes in regions.items() if value in classes)
+        found[value] = f"class {value} ({names})" if names else f"class {value}"
+    return found
 
 
 def shared_legend(figure: Figure, ncols: int, **look: Any) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""Slices, colours and files of figures."""
+"""Colours, classes and files of figures."""
 
 from __future__ import annotations
 
@@ -10,17 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from scripts.drawing import CLASS_COLOURS, class_colour, draw_classes, png_path, save_png, upright, white_level
-
-
-def test_slices_of_an_lps_volume_are_turned_as_radiologists_look_at_them():
-    # indices grow to the patient's left, back and head; the corner at the origin is right, front and foot
-    corner = np.zeros((2, 3, 4))
-    corner[0, 0, 0] = 1
-    axial, coronal, sagittal = (upright(corner.take(0, axis), axis) for axis in (2, 1, 0))
-    assert axial.shape == (3, 2) and axial[0, 0] == 1, "front is up, the patient's right on the left"
-    assert coronal.shape == (4, 2) and coronal[-1, 0] == 1, "the foot is down, the patient's right on the left"
-    assert sagittal.shape == (4, 3) and sagittal[-1, 0] == 1, "the foot is down, the front on the left"
+from scripts.drawing import CLASS_COLOURS, class_colour, class_names, draw_classes, png_path, save_png
 
 
 def test_every_class_has_its_colour_however_many_there_are():
@@ -39,10 +29,8 @@ def test_classes_are_tinted_and_outlined_in_their_colour_and_the_background_is_n
     assert len(panel.collections) == 2 * 2
 
 
-def test_the_background_has_no_part_in_the_white_of_an_image():
-    image = np.zeros(10_000)
-    image[:100] = 5
-    assert white_level(image) == 5
+def test_classes_are_named_by_number_and_regions():
+    assert class_names({"x": [2], "y": [2, 3]}, 4) == {1: "class 1", 2: "class 2 (X, Y)", 3: "class 3 (Y)"}
 
 
 def test_a_figure_becomes_a_png_file_with_or_without_the_extension(tmp_path):

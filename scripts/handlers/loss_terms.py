@@ -17,9 +17,11 @@ from ..losses.total import IncompleteMultiModalLoss
 class LossTermsHandler:
     """Average every term of the objective over an epoch into ``engine.state.metrics``, one entry per modality.
 
-    The mean is over the iterations of all processes; each term of a modality, over those that had the modality.
+    The mean is over the iterations of all processes; each term of a modality, over those that had the modality. Beside
+    them stands ``learning_rate``, of the engine's optimizer, if it has one.
 
-    Attach before the handlers that log metrics. A modality that no case of the epoch had gets no entry.
+    Attach before the handlers that log metrics or change the learning rate. A modality that no case of the epoch had
+    gets no entry.
 
     Args:
         loss: the objective, whose ``terms`` are read after each iteration.
@@ -45,7 +47,8 @@ class LossTermsHandler:
             self.seen.setdefault(name, []).append(value)
 
     def _publish(self, engine: Engine) -> None:
-        engine.state.metrics = {}
+        optimizer = getattr(engine, "optimizer", None)
+        engine.state.metrics = {} if optimizer is None else {"learning_rate": optimizer.param_groups[0]["lr"]}
         for name, values in self.seen.items():
             rows = torch.stack(values)
             total, count = (idist.all_reduce(each) for each in (rows.nansum(dim=0), (~rows.isnan()).sum(dim=0)))

@@ -18,6 +18,7 @@ from fire.parser import DefaultParseValue
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
+from ..data.audit import audit_section
 from ..files import replacing, write_json
 from ..versions import package_versions
 
@@ -30,20 +31,31 @@ class RunRecordHandler:
     ``config.yaml`` is itself a configuration: ``python -m monai.bundle run training --config_file <it>`` repeats the
     run. It is left out where the process was not started by ``monai.bundle run``. Attach to the engine that runs.
 
+    With ``cases``, ``run.json`` also has ``data``: how many there are, and what they lack (``audit_section``).
+
     Args:
         output_dir: folder of the run.
         seed: of the run.
+        cases: entries of the datalist that the run works on.
+        modalities: names in channel order; goes with ``cases``.
     """
 
-    def __init__(self, output_dir: str, seed: int) -> None:
+    def __init__(
+        self,
+        output_dir: str,
+        seed: int,
+        cases: Sequence[dict] | None = None,
+        modalities: Sequence[str] = (),
+    ) -> None:
         self.output_dir, self.seed = Path(output_dir), seed
+        self.data = {} if cases is None else {"data": audit_section(cases, modalities)}
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer or evaluator."""
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        write_json(self.output_dir / "run.json", {"seed": self.seed, **environment()})
+        write_json(self.output_dir / "run.json", {"seed": self.seed, **environment(), **self.data})
         config = merged_config(sys.argv[1:])
         if config is not None:
             with replacing(self.output_dir / "config.yaml") as temporary:

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import stats
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ..handlers.latent_features import GAP_FILE
 from ..metrics.descriptions import small_region_rule
 from ..metrics.modality_gap import ModalityGap
 from ..metrics.tables import TEXT_COLUMNS, read_scores
+from ..scalars import read_scalars
 from .plan import Run
 
 ALL = "all"  # subsets of any number of modalities
@@ -49,13 +49,6 @@ def collect_curves(folders: Mapping[Run, Path]) -> pd.DataFrame:
     """Join the scalars that trainings wrote for TensorBoard: rows of ``tag``, ``epoch`` and ``value`` of each run."""
     tables = [read_scalars(folder).assign(**_keys(run)) for run, folder in folders.items()]
     return pd.concat(tables, ignore_index=True)
-
-
-def read_scalars(folder: Path) -> pd.DataFrame:
-    """Read every scalar of a TensorBoard folder: ``tag``, ``epoch`` and ``value``; a resumed epoch counts once."""
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    rows = [(tag, each.step, each.value) for tag in events.Tags()["scalars"] for each in events.Scalars(tag)]
-    return pd.DataFrame(rows, columns=["tag", "epoch", "value"]).drop_duplicates(["tag", "epoch"], keep="last")
 
 
 def _keys(run: Run) -> dict[str, str | int]:

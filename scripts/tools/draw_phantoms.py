@@ -13,9 +13,10 @@ import fire
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..drawing import DIMMED, class_colour, draw_classes, draw_slice, png_path, save_png, upright, white_level
+from ..drawing import DIMMED, class_colour, draw_classes, draw_slice, png_path, save_png
 from ..phantom.contrast import default_modalities
 from ..phantom.dataset import PhantomSettings, make_phantom
+from ..planes import upright, white_level
 
 CLASSES = {1: "NCR/NET", 2: "ED", 3: "ET"}
 PLANES = ((2, "axial"), (1, "coronal"), (0, "sagittal"))

@@ -25,18 +25,18 @@ from monai.utils import convert_to_tensor, ensure_tuple
 from numpy.typing import NDArray
 
 from ..data.cases import choose_case
-from ..drawing import DIMMED, class_colour, draw_classes, draw_slice, png_path, save_png, upright, white_level
+from ..drawing import DIMMED, class_colour, class_names, draw_classes, draw_slice, png_path, save_png
 from ..engines import root_cause
 from ..metrics.regions import Regions
 from ..metrics.scores import Scores
 from ..networks.base import acquired_modalities
+from ..planes import box_around, largest_slice, upright, white_level
 from .show_config import merge
 
 PANEL_INCHES = 1.6  # width
 LINE_INCHES = 0.12  # height of a line of text
 FONT_SIZE = 7
 REGIONS_OF_A_LINE = 3
-MARGIN = 2  # pixels around the head
 
 
 class SegmentedCase(NamedTuple):
@@ -125,8 +125,8 @@ def draw(case: SegmentedCase, regions: Regions, num_classes: int) -> Figure:
         regions: name of each region to the classes it unites.
         num_classes: with the background.
     """
-    number = _largest_slice(case)
-    box = _box(case, number)
+    number = largest_slice((case.truth, sum(case.predictions.values())))
+    box = box_around([volume[..., number] for volume in (*case.images.values(), case.truth)])
     columns = len(case.images) + 1
     rows = 1 + math.ceil(len(case.predictions) / columns)
     width, height = np.multiply(case.truth[..., number][box].shape, case.spacing_mm[:2])
@@ -147,7 +147,9 @@ def draw(case: SegmentedCase, regions: Regions, num_classes: int) -> Figure:
     heading = f"{case.name}, slice {number + 1} of {case.truth.shape[2]}\nbelow: Dice of the whole case"
     figure.suptitle(heading, color="white", fontsize=FONT_SIZE + 1)
     look = {"fontsize": FONT_SIZE, "labelcolor": "white", "frameon": False, "handlelength": 1}
-    figure.legend(handles=_class_names(regions, num_classes), loc="outside lower center", ncols=columns - 1, **look)
+    classes = class_names(regions, num_classes).items()
+    handles = [Patch(color=class_colour(value), label=name) for value, name in classes]
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns - 1, **look)
     return figure
 
 
@@ -162,42 +164,11 @@ def _panels(case: SegmentedCase, regions: Regions) -> Iterator[tuple[str, NDArra
         yield _caption(subset, case.scores[subset], regions), first, white, labels
 
 
-def _largest_slice(case: SegmentedCase) -> int:
-    """Find the slice with the most labelled voxels; in a healthy case the most predicted ones, or the middle."""
-    for labels in (case.truth, sum(case.predictions.values())):
-        areas = (labels > 0).sum(axis=(0, 1))
-        if areas.any():
-            return int(areas.argmax())
-    return case.truth.shape[2] // 2
-
-
-def _box(case: SegmentedCase, number: int) -> tuple[slice, slice]:
-    """Box around what any image or the label shows in a slice."""
-    volumes = (*case.images.values(), case.truth)
-    there = np.any([volume[..., number] != 0 for volume in volumes], axis=0)  # (X, Y)
-    box = []
-    for axis in (0, 1):
-        hits = there.any(axis=1 - axis).nonzero()[0]
-        low, high = (hits[0], hits[-1] + 1) if len(hits) else (0, there.shape[axis])
-        box.append(slice(max(low - MARGIN, 0), high + MARGIN))
-    return tuple(box)
-
-
 def _caption(subset: str, scores: Scores, regions: Regions) -> str:
     dice = {name.upper(): scores[name, "dice"] for name in regions}
     texts = [f"{name} {'–' if math.isnan(value) else f'{value:.2f}'}" for name, value in dice.items()]
     lines = [texts[start : start + REGIONS_OF_A_LINE] for start in range(0, len(texts), REGIONS_OF_A_LINE)]
     return "\n".join([subset, *("  ".join(line) for line in lines)])
-
-
-def _class_names(regions: Regions, num_classes: int) -> list[Patch]:
-    """Name each class by its number and the regions it belongs to."""
-    handles = []
-    for value in range(1, num_classes):
-        names = ", ".join(name.upper() for name, classes in regions.items() if value in classes)
-        label = f"class {value} ({names})" if names else f"class {value}"
-        handles.append(Patch(color=class_colour(value), label=label))
-    return handles
 
 
 def main(

@@ -27,7 +27,7 @@ class Loss:
     terms: dict = {}
 
 
-def run(epochs):
+def run(epochs, optimizer=None):
     """Run an engine whose iterations leave the given terms; return the metrics after each epoch."""
     loss, metrics = Loss(), []
     iterations = iter([terms for epoch in epochs for terms in epoch])
@@ -36,6 +36,8 @@ def run(epochs):
         loss.terms = next(iterations)
 
     engine = Engine(step)
+    if optimizer is not None:
+        engine.optimizer = optimizer
     engine.add_event_handler(Events.EPOCH_STARTED, lambda: engine.state.metrics.update(left_over=1.0))
     LossTermsHandler(loss, ["flair", "t1ce", "t2"]).attach(engine)
     engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: metrics.append(dict(engine.state.metrics)))
@@ -54,6 +56,13 @@ def test_a_modality_never_seen_in_the_epoch_has_no_entry():
     (metrics,) = run([ITERATIONS])
     assert sorted(metrics) == ["loss_total", "loss_unimodal_per_modality/flair", "loss_unimodal_per_modality/t2"]
     assert all(math.isfinite(value) for value in metrics.values())
+
+
+def test_the_learning_rate_of_the_epoch_stands_beside_the_terms():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.25)
+    (metrics,) = run([ITERATIONS], optimizer)
+    assert metrics["learning_rate"] == 0.25
+    assert set(metrics) == {*run([ITERATIONS])[0], "learning_rate"}
 
 
 def test_every_epoch_begins_anew():

@@ -123,6 +123,16 @@ def test_a_run_leaves_its_command_seed_versions_and_configuration(tmp_path, file
     assert list(config) == ["knob", "names", "train", "extra"], "in the order of the files"
 
 
+def test_what_the_cases_lack_is_recorded_with_the_run(tmp_path):
+    cases = [{"case": "a", "images": {"t1": "a.nii"}}, {"case": "b", "images": {"t1": "b.nii", "t2": "c.nii"}}]
+    RunRecordHandler(str(tmp_path), seed=0, cases=cases, modalities=["t1", "t2"])(Engine(lambda engine, batch: None))
+    data = json.loads((tmp_path / "run.json").read_text())["data"]
+    assert data["cases"] == 2
+    assert {name: row["missing_rate"] for name, row in data["modalities"].items()} == {"t1": 0.0, "t2": 0.5}
+    RunRecordHandler(str(tmp_path), seed=0)(Engine(lambda engine, batch: None))
+    assert "data" not in json.loads((tmp_path / "run.json").read_text())
+
+
 def test_outside_of_a_bundle_run_there_is_no_configuration_to_write(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["my_program.py"])
     RunRecordHandler(str(tmp_path), seed=0)(Engine(lambda engine, batch: None))

@@ -8,7 +8,6 @@ from statistics import fmean, stdev
 import pandas as pd
 import pytest
 from scipy import stats
-from torch.utils.tensorboard import SummaryWriter
 
 from scripts.files import write_json
 from scripts.metrics.tables import ScoreWriter
@@ -20,7 +19,6 @@ from scripts.study.results import (
     mean_interval,
     mean_per_modality,
     mean_per_seed,
-    read_scalars,
 )
 
 NAN = math.nan
@@ -131,13 +129,3 @@ def test_a_region_without_its_small_predictions_is_no_part_of_the_mean_of_the_re
 def test_one_value_has_no_interval():
     mean, low, high = mean_interval([0.4])
     assert mean == 0.4 and math.isnan(low) and math.isnan(high)
-
-
-def test_a_resumed_epoch_counts_once_and_its_last_value_holds(tmp_path):
-    for part in ([(1, 3.0), (2, 2.0)], [(2, 1.5), (3, 1.0)]):  # the second run goes on from the first epoch
-        with SummaryWriter(str(tmp_path)) as writer:
-            for epoch, loss in part:
-                writer.add_scalar("loss", loss, epoch)
-    found = read_scalars(tmp_path)
-    assert dict(zip(found["epoch"], found["value"], strict=True)) == {1: 3.0, 2: 1.5, 3: 1.0}
-    assert set(found["tag"]) == {"loss"}

@@ -26,7 +26,7 @@ PLAN = {
         "val_interval": 9,
         "device": "cpu",
     },
-    "evaluation": {"metrics": ["dice"]},
+    "evaluation": {"metrics": ["dice"], "calibration": False},
     "variants": {
         "without": None,
         "with": {"files": ["configs/method_passion.yaml"]},
@@ -68,7 +68,9 @@ def test_a_study_trains_evaluates_tabulates_and_names_what_failed(study, tmp_pat
     assert "2 of 3 runs are finished" in capsys.readouterr().out
     folder = tmp_path / "study"
     scores = pd.read_csv(folder / "scores.csv")
-    assert set(scores["variant"]) == {"without", "with"} and len(scores) == 2 * 2 * 15 * 3  # cases, subsets, regions
+    assert (
+        set(scores["variant"]) == {"without", "with"} and len(scores) == 2 * 2 * 15 * 4
+    )  # cases, subsets, regions with `et_min500`
     assert scores["value"].between(0, 1).all()
     assert {"by_num_modalities.csv", "by_subset.csv", "curves.csv", "results.md"} <= {f.name for f in folder.iterdir()}
     gaps = pd.read_csv(folder / "by_measure.csv").query("measure == 'gap'")

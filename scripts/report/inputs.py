@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a report is made from: the folders that evaluations and trainings leave."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import yaml
+
+from ..evaluation.store import CASES_FOLDER, SETTINGS_FILE
+from ..handlers.latent_features import GAP_FILE
+from ..handlers.slices import SLICES
+from ..metrics.descriptions import small_region_rule
+from ..metrics.tables import read_scores
+from ..scalars import read_scalars
+
+DICE_COLUMNS = {"case": str, "subset": str, "num_modalities": int, "region": str, "value": float}
+
+
+class Run(NamedTuple):
+    """What every run says of itself; empty where the file is not there.
+
+    Attributes:
+        folder: of the run.
+        record: ``run.json``.
+        config_text: ``config.yaml`` as it is.
+        config: the same, read.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    config_text: str
+    config: dict[str, Any]
+
+
+class Evaluation(NamedTuple):
+    """An evaluation; all but the summary may be empty.
+
+    Attributes:
+        run: how it was made.
+        summary: ``summary.json``, see ``scripts.metrics.tables.summarise``.
+        dice: the Dice of ``per_case.csv``: ``case``, ``subset``, ``num_modalities``, ``region``, ``value``.
+        settings: ``evaluation.json``, what the numbers depend on.
+        gap: ``modality_gap.json``.
+        slices: case to the file of ``SliceKeeper``.
+    """
+
+    run: Run
+    summary: dict[str, Any]
+    dice: pd.DataFrame
+    settings: dict[str, Any]
+    gap: dict[str, Any]
+    slices: dict[str, Path]
+
+    @property
+    def regions(self) -> list[str]:
+        """Regions as configured, without those derived from them by a smallest size."""
+        return [region for region in self.summary["regions"] if small_region_rule(region) is None]
+
+
+class Training(NamedTuple):
+    """A training.
+
+    Attributes:
+        run: how it was made.
+        scalars: ``tag``, ``epoch`` and ``value`` of its curves; empty if there are none.
+    """
+
+    run: Run
+    scalars: pd.DataFrame
+
+
+def read_evaluation(folder: str | Path) -> Evaluation:
+    """Read what an evaluation left.
+
+    Raises:
+        FileNotFoundError: if there is no summary.
+        ValueError: if a file cannot be read.
+    """
+    folder = Path(folder)
+    if not (folder / "summary.json").is_file():
+        raise FileNotFoundError(
+            f"no summary.json in {folder}; expected the `output_dir` of an evaluation. The workflow `evaluating` with "
+            "configs/evaluate.yaml writes it."
+        )
+    cases = sorted((folder / CASES_FOLDER).glob(f"*.{SLICES}"))
+    return Evaluation(
+        run=_read_run(folder),
+        summary=_read_json(folder / "summary.json"),
+        dice=_read_dice(folder / "per_case.csv"),
+        settings=_read_json(folder / SETTINGS_FILE),
+        gap=_read_json(folder / GAP_FILE),
+        slices={file.name.removesuffix(f".{SLICES}"): file for file in cases if not file.name.startswith(".")},
+    )
+
+
+def read_training(folder: str | Path) -> Training:
+    """Read what a training left.
+
+    Raises:
+        FileNotFoundError: if the folder has neither a record nor curves.
+        ValueError: if a file cannot be read.
+    """
+    folder = Path(folder)
+    curves = folder / "tensorboard"
+    if not (curves.is_dir() or (folder / "run.json").is_file()):
+        raise FileNotFoundError(
+            f"neither run.json nor tensorboard/ in {folder}; expected the `output_dir` of a training."
+        )
+    scalars = read_scalars(curves) if curves.is_dir() else pd.DataFrame(columns=["tag", "epoch", "value"])
+    return Training(_read_run(folder), scalars)
+
+
+def _read_dice(file: Path) -> pd.DataFrame:
+    if not file.is_file():
+        return pd.DataFrame(columns=list(DICE_COLUMNS)).astype({"value": float})
+    rows = read_scores(file)
+    return rows.loc[rows["metric"] == "dice", list(DICE_COLUMNS)].astype(DICE_COLUMNS)
+
+
+def _read_run(folder: Path) -> Run:
+    file = folder / "config.yaml"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    try:
+        config = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file} cannot be read as YAML: {error}.") from error
+    return Run(folder, _read_json(folder / "run.json"), text, config)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read an object of JSON; a file that is not there is empty."""
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}.") from error
