@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""Show the whole road on phantoms: make data, train, evaluate every subset, segment an incomplete patient.
+"""Show the whole road on phantoms: make data, train, evaluate every subset, report, segment an incomplete patient.
 
 python -m scripts.tools.demo --folder demo
 """
@@ -65,11 +65,15 @@ def demo(folder: str = "demo", training: int = 40, testing: int = 4, seed: int =
 
     _say(4, "the same test cases with an untrained network, for comparison")
     _save_untrained(root / "untrained.pt", seed)
-    only_dice = {"metrics": "['dice']"}  # surfaces of scattered voxels take long and say little
+    less = {"metrics": "['dice']", "calibration": False}  # surfaces of scattered voxels take long and say little
     places = {"model_file": root / "untrained.pt", "output_dir": root / "untrained", "write_performance": False}
-    _bundle("evaluating", EVALUATE, {**common, **places, **only_dice})
+    _bundle("evaluating", EVALUATE, {**common, **places, **less})
 
-    _say(5, "inference for a patient who has two of the sequences")
+    _say(5, "a report of training and evaluation, compared with the untrained network")
+    runs = {"evaluation": root / "evaluation", "training": root / "train", "compare": root / "untrained"}
+    _python(["-m", "scripts.tools.make_report", *(f"--{name}={folder}" for name, folder in runs.items())])
+
+    _say(6, "inference for a patient who has two of the sequences")
     patient = _incomplete_patient(datalist, root / "patients", modalities)
     same = {key: knobs[key] for key in ("spacing", "patch_size", "num_workers")}
     paths = {"dataset_dir": root / "patients", "model_file": root / "model.pt", "output_dir": root / "segmentation"}
@@ -78,15 +82,20 @@ def demo(folder: str = "demo", training: int = 40, testing: int = 4, seed: int =
 
 
 def _say(step: int, text: str) -> None:
-    print(f"\n=== {step}/5 {text}", flush=True)
+    print(f"\n=== {step}/6 {text}", flush=True)
 
 
 def _bundle(run_id: str, files: list[str], options: Mapping[str, Any]) -> None:
-    """Run a workflow as a user would; its output is shown as it comes."""
+    """Run a workflow as a user would."""
     file_argument = files[0] if len(files) == 1 else str(files).replace(" ", "")
     arguments = ["-m", "monai.bundle", "run", run_id, "--config_file", file_argument]
     for name, value in options.items():
         arguments += [f"--{name}", str(value).replace(" ", "")]
+    _python(arguments)
+
+
+def _python(arguments: list[str]) -> None:
+    """Run a command in a process of its own; its output is shown as it comes."""
     print("$ python " + " ".join(arguments), flush=True)
     quiet = ["-W", "ignore::UserWarning", "-W", "ignore::FutureWarning"]  # notices of MONAI about its own command line
     result = subprocess.run([sys.executable, *quiet, *arguments], check=False)
@@ -122,7 +131,8 @@ def _close(root: Path, patient: str, seconds: float) -> None:
     for region in trained["regions"]:
         figures = [summary["overall"][region]["dice"]["mean"] for summary in (trained, untrained)]
         print(f"mean Dice {region.upper()} over all subsets: {figures[0]:.3f}; untrained network: {figures[1]:.3f}")
-    print(f"patient {patient}, from {report['subset']}: volumes {report['volumes']}, warnings {report['warnings']}")
+    print(f"patient {patient}, from {report['subset']}: volumes {report['volumes']}")
+    print("\n".join(f"  {line}" for line in report["expected_performance"]["in_words"]))
     print("A few minutes of training on a handful of simulated cases: this shows that the road works, not how good the")
     print("network can be. Nothing here was learned from real patients; not for clinical use.")
     places = {
@@ -131,6 +141,7 @@ def _close(root: Path, patient: str, seconds: float) -> None:
         "curves (tensorboard --logdir)": root / "train" / "tensorboard",
         "scores per case": root / "evaluation" / "per_case.csv",
         "scores summed up": root / "evaluation" / "summary.md",
+        "report (open in a browser)": root / "evaluation" / "report.html",
         "segmentation of the patient": root / "segmentation" / report["segmentation"],
     }
     print("\n".join(f"  {what:32s}{where}" for what, where in places.items()))

@@ -104,7 +104,7 @@ def run(handler, *items):
         engine.state.batch = [{name: value for name, value in item.items() if name != "pred"}]
         engine.state.output = [{"pred": item["pred"]}]
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
-    return sorted(file.name for file in (handler.store.folder).glob("*"))
+    return sorted(file.name for file in (handler.store.output_dir / "cases").glob("*"))
 
 
 def test_each_labelled_case_gets_a_file_of_its_own(tmp_path):
