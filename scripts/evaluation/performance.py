@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from ..data.split import SECTIONS
+from ..metrics.monotonicity import modality_steps
 from ..side_files import read_side_file, side_file
 
 PERFORMANCE_FILE = "performance.json"
@@ -62,32 +63,21 @@ def performance_of(
             }
             for subset, regions in summary["per_subset"].items()
         },
-        "gains": gains_of(rows, summary["modalities"]),
+        "gains": gains_of(rows),
     }
 
 
-def gains_of(rows: pd.DataFrame, modalities: list[str]) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+def gains_of(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     """Compare each subset with itself and one modality more, over the cases that were scored with both.
 
     Returns:
         ``[subset][added modality][region]``: mean Dice ``before`` and ``after``, over ``n`` cases. Pairs that no case
         has are left out, and so are undefined scores.
     """
-    dice = rows[rows["metric"] == METRIC].pivot(index="case", columns=["subset", "region"], values="value")
-    subsets = dice.columns.unique("subset")
     gains: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
-    for subset in subsets:
-        kept = subset.split("+")
-        for added in (name for name in modalities if name not in kept):
-            larger = "+".join(name for name in modalities if name in kept or name == added)
-            if larger not in subsets:
-                continue
-            by_region = gains.setdefault(subset, {}).setdefault(added, {})
-            for region in dice[subset].columns.intersection(dice[larger].columns, sort=False):
-                pairs = dice[[(subset, region), (larger, region)]].dropna()
-                if len(pairs):
-                    before, after = pairs.mean()
-                    by_region[region] = {"before": float(before), "after": float(after), "n": len(pairs)}
+    for (subset, added, region), pairs in modality_steps(rows, METRIC).groupby(["subset", "added", "region"]):
+        means = {name: float(pairs[name].mean()) for name in ("before", "after")}
+        gains.setdefault(subset, {}).setdefault(added, {})[region] = {**means, "n": len(pairs)}
     return gains
 
 

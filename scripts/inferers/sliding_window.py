@@ -124,11 +124,12 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
     def __call__(self, inputs: Tensor, network: nn.Module, *args, **kwargs) -> Tensor:
         acquired = self.acquired(inputs)
         subsets = self.subsets_for(acquired[0].cpu()).to(acquired.device)
+        encoded = acquired if self.observers else subsets.any(dim=0, keepdim=True)  # what no subset shows may be spared
 
         def predict(window: Tensor) -> Tensor:
             image = drop_slice_axis(window, self.spatial_dims)
             with reduced_precision(window.device, self.precision):
-                features = network.encode(image, acquired.expand(window.shape[0], -1))
+                features = network.encode(image, encoded.expand(window.shape[0], -1))
                 for observe in self.observers:
                     observe(features, acquired)
                 logits = [self._fuse(network, features, subset) for subset in subsets]

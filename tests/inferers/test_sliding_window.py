@@ -180,6 +180,15 @@ def test_a_window_is_encoded_once_however_many_subsets_there_are():
     assert network.aligned == network.fused, "alignment depends on who is there"
 
 
+def test_modalities_that_no_subset_shows_are_encoded_only_for_observers():
+    subsets = [NAMES[2], f"{NAMES[0]}+{NAMES[2]}"]
+    inferer, network = SubsetSlidingWindowInferer([12, 8, 8], NAMES, subsets), Counting()
+    inferer(striped(), network)
+    inferer.observers.append(lambda *shown: None)
+    inferer(striped(), network)
+    assert network.encoded == [[True, False, True], [True, True, True]]
+
+
 def test_observers_see_each_encoding_once_with_what_the_case_has():
     seen, inferer = [], SubsetSlidingWindowInferer([4, 8, 8], NAMES, overlap=0.0, sw_batch_size=2)
     inferer.observers += [lambda *shown: seen.append(shown)] * 2
