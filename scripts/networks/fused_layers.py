@@ -78,7 +78,7 @@ class _ConvNormAct(Function):
         ctx.stride, ctx.size = stride, size
         parts = split_batch(inputs, weight, size)
         convolved = concatenate([convolve(pad(join(part, size), weight), weight, None, stride) for part in parts])
-        y, inverse_std = normalize_activate(convolved)
+        y, inverse_std = normalize_activate(convolved, overwrite=True)
         ctx.save_for_backward(weight, y, zero_if_constant(inverse_std), *inputs)
         return y
 

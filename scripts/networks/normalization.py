@@ -32,14 +32,17 @@ def compile_normalization(compiled: bool = True) -> None:
     _compiled = import_module(".compiled_normalization", __package__) if compiled else None
 
 
-def normalize_activate(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the activation, laid out as ``x`` is, and the ``(B, F)`` inverse standard deviations."""
+def normalize_activate(x: Tensor, overwrite: bool = False) -> tuple[Tensor, Tensor]:
+    """Return the activation, laid out as ``x`` is, and the ``(B, F)`` inverse standard deviations.
+
+    ``overwrite``: ``x`` is needed no more and may hold the activation, which saves a tensor and time.
+    """
     rows = _as_rows(x)
     if rows is not None:
         if _compiled is not None:
             y, inverse_std = _compiled.forward(rows, x.shape[1], SLOPE, EPSILON)
         else:
-            y, inverse_std = _forward(rows, x.shape[1])
+            y, inverse_std = _forward(rows, x.shape[1], overwrite)
         return _as_image(y, x), inverse_std
     # sample by sample: as one batch of B * F channels, torch would copy the tensor into another layout
     samples = [torch.native_batch_norm(s, None, None, None, None, True, 0.0, EPSILON) for s in x.split(1)]
@@ -76,8 +79,8 @@ def normalize_activate_backward(gradient: Tensor, y: Tensor, inverse_std: Tensor
     return concatenate(samples)
 
 
-def _forward(rows: Tensor, features: int) -> tuple[Tensor, Tensor]:
-    centred = rows - _mean(rows, features)
+def _forward(rows: Tensor, features: int, overwrite: bool) -> tuple[Tensor, Tensor]:
+    centred = torch.sub(rows, _mean(rows, features), out=rows if overwrite else None)
     inverse_std = (_mean(centred * centred, features) + EPSILON).rsqrt()  # (B, 1, k * F)
     return F.leaky_relu_(centred.mul_(inverse_std), SLOPE), inverse_std[:, 0, :features]
 
