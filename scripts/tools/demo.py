@@ -25,6 +25,7 @@ from monai.utils import set_determinism
 from ..data.audit import audit_datalist, format_audit
 from ..data.datalist import read_section
 from ..files import replacing
+from ..metrics.descriptions import small_region_rule
 from ..phantom.dataset import PhantomSettings, write_phantoms
 
 BASE = ["configs/train.yaml", "configs/demo.yaml"]
@@ -127,8 +128,9 @@ def _close(root: Path, patient: str, seconds: float) -> None:
         json.loads((root / name / "summary.json").read_text(encoding="utf-8")) for name in ("evaluation", "untrained")
     )
     report = json.loads((root / "segmentation" / f"{patient}.json").read_text(encoding="utf-8"))
-    print(f"\n{(root / 'evaluation' / 'summary.md').read_text(encoding='utf-8')}")
-    for region in trained["regions"]:
+    head, dice, *_ = (root / "evaluation" / "summary.md").read_text(encoding="utf-8").split("\n## ")
+    print(f"\n{head}\n## {dice}")
+    for region in (region for region in trained["regions"] if small_region_rule(region) is None):
         figures = [summary["overall"][region]["dice"]["mean"] for summary in (trained, untrained)]
         print(f"mean Dice {region.upper()} over all subsets: {figures[0]:.3f}; untrained network: {figures[1]:.3f}")
     print(f"patient {patient}, from {report['subset']}: volumes {report['volumes']}")
