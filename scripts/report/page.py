@@ -127,7 +127,8 @@ def _pictures(evaluation: Evaluation, order: list[str]) -> list[CasePictures]:
     if not order:
         return []
     means, chosen = subset_means(evaluation), choose_cases(order).items()
-    return [case_pictures(title, case, evaluation.slices[case], evaluation.dice, means) for title, case in chosen]
+    dice = evaluation.dice[evaluation.dice["region"].isin(evaluation.regions)]
+    return [case_pictures(title, case, evaluation.slices[case], dice, means) for title, case in chosen]
 
 
 def _classes(config: Mapping[str, Any]) -> list[tuple[str, str]]:
