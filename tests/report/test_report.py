@@ -113,7 +113,10 @@ def test_numbers_are_those_of_the_summary(folders, report):
 def test_the_report_says_what_was_trained_and_evaluated_on_what(folders, report):
     _, page = report
     training, evaluation = folders
-    assert "RFNet" in page.text and "Evaluated on tests, section testing: 2 cases, 15 subsets" in page.text
+    assert (
+        "RFNet" in page.text
+        and "Evaluated on phantoms (simulated gliomas), section testing: 2 cases, 15 subsets" in page.text
+    )
     assert "Simulated images, not patients." in page.text
     for folder in folders:
         record = json.loads((folder / "run.json").read_text())
