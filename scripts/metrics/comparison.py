@@ -20,6 +20,7 @@ from .tables import CONVENTIONS, case_by_subset, check_rows, num_modalities, rea
 
 PER_CASE_FILE = "per_case.csv"
 SUBSET, NUM_MODALITIES, OVERALL = "subset", "num_modalities", "overall"
+SHARED_SETTINGS = ("regions", "surface_tolerance")  # that the numbers of all must be made with, beside the conventions
 READINGS = {1: "better", 0: "same", -1: "worse"}
 DIFFERENCE_COLUMNS = (
     *("run", "metric", "level", "group", "region", "n", "num_undefined", "baseline_mean", "run_mean"),
@@ -72,8 +73,9 @@ def common_cases(evaluations: Mapping[str, Evaluation]) -> list[str]:
         raise ValueError(f"{len(evaluations)} evaluation to compare: {list(evaluations)}; expected two or more.")
     for name in CONVENTIONS:
         _require_one(name, {run: " ".join(each.rows[name].unique()) for run, each in evaluations.items()})
-    regions = {run: each.settings["regions"] for run, each in evaluations.items() if "regions" in each.settings}
-    _require_one("regions", {run: json.dumps(found, sort_keys=True) for run, found in regions.items()})
+    for name in SHARED_SETTINGS:
+        known = {run: each.settings[name] for run, each in evaluations.items() if name in each.settings}
+        _require_one(name, {run: json.dumps(value, sort_keys=True) for run, value in known.items()})
     cases = {run: list(each.rows["case"].unique()) for run, each in evaluations.items()}
     first, *others = cases.values()
     common = set(first).intersection(*others)

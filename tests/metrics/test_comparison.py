@@ -132,6 +132,9 @@ def test_evaluations_of_different_conventions_are_not_compared(evaluate):
         compare({"x": plain, "y": evaluate("y", cases, policy="passion")})
     with pytest.raises(ValueError, match="differ in `regions`"):
         compare({"x": plain, "y": evaluate("y", cases, settings={"regions": {"wt": [1, 2]}})})
+    wide, narrow = (evaluate(f"{mm} mm", cases, settings={"surface_tolerance": mm}) for mm in (2.0, 1.0))
+    with pytest.raises(ValueError, match=r"differ in `surface_tolerance`: wide 2.0, narrow 1.0"):
+        compare({"wide": wide, "narrow": narrow})
 
 
 def test_evaluations_without_anything_in_common_are_refused(evaluate):
