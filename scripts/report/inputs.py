@@ -42,7 +42,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
         run: how it was made.
-        summary: ``summary.json``, see ``scripts.metrics.tables.summarise``.
+        summary: ``summary.json``, see ``scripts.metrics.summary.summarise``.
         dice: the Dice of ``per_case.csv``: ``case``, ``subset``, ``num_modalities``, ``region``, ``value``.
         settings: ``evaluation.json``, what the numbers depend on.
         gap: ``modality_gap.json``.
