@@ -8,7 +8,7 @@ STAMP = $(VENV)/.installed-$(shell cat requirements*.txt | cksum | cut -d' ' -f1
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   phantoms, training, evaluation of all 15 subsets, report, inference: about 9 minutes on two CPU cores"
+	@echo "make demo   phantoms, training, evaluation of all 15 subsets, report, inference: about 10 minutes on two CPU cores"
 	@echo "make test   the whole test suite"
 	@echo "make lint   style checks"
 
