@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 from matplotlib import colormaps
 
+from ..metrics.statistics import SIGNIFICANT
 from .numbers import MINUS, NOTHING, Cell, HeatMap, Row, Table, coloured, number, title_of
 
 COLOUR_MAP = colormaps["PuOr_r"]  # the same to colour-blind readers; white is no difference
-SIGNIFICANT = 0.05
 BETTER, WORSE = "better", "worse"
 
 
