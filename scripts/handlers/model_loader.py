@@ -35,6 +35,10 @@ class ModelLoader:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
+        self.load()
+
+    def load(self) -> None:
+        """Load the weights now; raises what is raised on start."""
         if not self.model_file.is_file():
             raise FileNotFoundError(
                 f"no weights at {self.model_file}; expected the file that training writes. Run training first, or name "

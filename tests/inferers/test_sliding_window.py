@@ -111,6 +111,73 @@ def test_a_batch_of_cases_with_the_same_modalities_is_segmented_together():
     torch.testing.assert_close(together[:1], single)
 
 
+# --- test-time flips --------------------------------------------------------------------------------
+
+
+def test_flips_average_the_probabilities_of_every_flip_of_the_image():
+    class Ramp(nn.Module):
+        """Says class 1 with log-odds that grow along each axis of the window, whatever the image."""
+
+        def forward(self, x, available):
+            axes = [torch.arange(length, dtype=torch.float32) for length in x.shape[2:]]
+            odds = sum(torch.meshgrid(*axes, indexing="ij"))[None, None]
+            return torch.cat([torch.zeros_like(odds), odds], dim=1)
+
+    # an image of one window, 2 x 2: log-odds 0 1 / 1 2, so that after the flips each voxel has the mean of all four
+    expected = sum(1 / (1 + math.exp(-odds)) for odds in (0, 1, 1, 2)) / 4
+    result = IncompleteSlidingWindowInferer([2, 2], flips=True)(torch.zeros(1, 1, 2, 2), Ramp())
+    torch.testing.assert_close(result[0, 1], torch.full((2, 2), expected))
+
+
+@pytest.mark.parametrize("axes", [(2,), (2, 3, 4)])
+def test_a_flipped_image_gives_the_flipped_result(rfnet, axes):
+    image = striped(1, size=(18, 16, 21))  # windows do not lie symmetrically
+    plain, flipping = (IncompleteSlidingWindowInferer([16] * 3, flips=flips) for flips in ("false", "true"))
+    with torch.no_grad():
+        result, flipped = (flipping(each, rfnet) for each in (image, image.flip(axes)))
+        once, once_flipped = (plain(each, rfnet) for each in (image, image.flip(axes)))
+    assert torch.isfinite(result).all()
+    torch.testing.assert_close(flipped.flip(axes), result)
+    torch.testing.assert_close(result.sum(dim=1), torch.ones(1, 18, 16, 21))
+    assert (once_flipped.flip(axes) - once).abs().max() > 1e-3  # not so without flips
+
+
+def test_without_flips_nothing_changes(rfnet):
+    image = striped(2, size=(18, 16, 16))
+    with torch.no_grad():
+        default, off = (
+            IncompleteSlidingWindowInferer([16] * 3, **flips)(image, rfnet) for flips in ({}, {"flips": False})
+        )
+    assert torch.equal(default, off)
+
+
+def test_every_flip_shows_what_the_case_has_and_a_2d_network_is_flipped_in_its_plane():
+    network = Counting()
+    IncompleteSlidingWindowInferer([8, 8, 8], flips=True)(striped(1, size=(8, 8, 8)), network)
+    assert network.encoded == [[True, False, True]] * 8
+    network = Counting()
+    IncompleteSlidingWindowInferer([8, 8, 1], flips=True, spatial_dims=2)(striped(1, size=(8, 8, 3)), network)
+    assert len(network.encoded) == 4 * 3  # flips times slices
+
+
+def test_flips_of_one_of_several_subsets_are_those_of_the_subset_alone(rfnet):
+    image = striped(size=(18, 16, 16))
+    alone = image.clone()
+    alone[:, [0, 2]] = NAN
+    with torch.no_grad():
+        several = SubsetSlidingWindowInferer([16] * 3, NAMES, ["all", "t1ce"], flips=True)(image, rfnet)
+        expected = IncompleteSlidingWindowInferer([16] * 3, flips=True)(alone, rfnet).argmax(dim=1)
+    assert (several[:, 1] == expected).float().mean() > 0.999  # but for rounding where two classes are as likely
+
+
+def test_an_image_with_metadata_keeps_it_through_flips(rfnet):
+    image = MetaTensor(striped(0, size=(16, 16, 16)), affine=torch.diag(torch.tensor([2.0, 1, 1, 1])))
+    with torch.no_grad():
+        result = IncompleteSlidingWindowInferer([16] * 3, flips=True)(image, rfnet)
+    assert isinstance(result, MetaTensor)
+    assert torch.equal(result.affine, image.affine)
+
+
 def test_windows_in_one_pass_give_what_they_give_one_by_one(rfnet):
     image = striped(2, size=(24, 16, 16))
     with torch.no_grad():

@@ -1,0 +1,251 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Segments one patient from whatever modalities there are, by the workflow of ``configs/inference.yaml``.
+
+from scripts.segment import segment
+result = segment({"flair": "a.nii.gz", "t1ce": "b.nii.gz"}, output="seg.nii.gz")
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.bundle import ConfigParser, ReferenceResolver
+from monai.bundle.utils import ID_SEP_KEY
+
+from .data.patient import describe_patient, read_channels
+from .engines import root_cause
+from .files import replacing, write_json
+from .flags import as_list
+from .handlers.model_loader import ModelLoader
+
+ROOT = Path(__file__).resolve().parents[1]  # of the bundle
+CONFIG_FILE = "configs/inference.yaml"
+ENDINGS = (".nii.gz", ".nii")
+# Handlers of a whole run: weights are loaded once, windows are counted instead of cases, and nothing is recorded.
+OF_A_RUN = ("ModelLoader", "ProgressBarHandler", "RunRecordHandler")
+
+Source = str | PathLike | Sequence[str | PathLike] | Mapping[str, str | PathLike | None]
+
+
+@dataclass
+class PatientSegmentation:
+    """What was found of one patient.
+
+    Attributes:
+        label_map: integer label map on the grid of the input, in the label convention of the configuration.
+        report: modalities used, volumes (mL), expected performance, warnings; see ``PredictionWriter``.
+        probability_maps: region to a float32 map on the same grid; empty if they were not asked for.
+    """
+
+    label_map: nib.Nifti1Image
+    report: dict[str, Any]
+    probability_maps: dict[str, nib.Nifti1Image] = field(default_factory=dict)
+
+    def save(self, output: str | PathLike) -> None:
+        """Write the label map to ``output``, and beside it the report and any probability maps."""
+        files = output_files(output, self.probability_maps)
+        self.report["segmentation"] = Path(output).name
+        for role, image in {"label_map": self.label_map, **self.probability_maps}.items():
+            with replacing(files[role]) as temporary:
+                nib.save(image, temporary)
+        write_json(files["report"], self.report)
+
+
+class Segmenter:
+    """Segment patients one by one, with a network that is built and loaded once.
+
+    Args:
+        config_file: configuration files, the base first, as a list or joined by commas; looked for from the current
+            folder, then from the bundle's. ``configs/inference.yaml`` if not given.
+        progress: show a progress bar over the sliding windows; one for each flip of test-time flips.
+        override: ids of the configuration and values, e.g. ``model_file="models/model.pt"``, ``device="cpu"``,
+            ``subset="flair+t2"``, ``flips=True``, ``probability_maps=True``.
+
+    Attributes:
+        modalities: configured names, in channel order.
+
+    Raises:
+        FileNotFoundError: if there are no weights, or no such configuration.
+        ValueError: if an id is not known, the device cannot be used, or the weights are those of another network.
+    """
+
+    def __init__(self, config_file: str | Sequence[str] | None = None, progress: bool = False, **override: Any) -> None:
+        self._folder = TemporaryDirectory(prefix="segment_")  # the writers' results, on their way into memory
+        parser = read_configuration(config_file, **override)
+        parser["output_dir"] = self._folder.name
+        parser["handlers"] = [each for each in parser["handlers"] if not each["_target_"].endswith(OF_A_RUN)]
+        parser["dataset::data"] = [{}]  # its place is taken by each patient
+        parser["dataloader::num_workers"] = 0
+        parser["inferer::progress"] = progress
+        _check_device(_made(parser, "device"))
+        self.modalities: list[str] = _made(parser, "modalities")
+        self._regions, self._layout, self._patterns = (_made(parser, id) for id in ("regions", "layout", "patterns"))
+        self._dataset, self._evaluator = (_made(parser, id) for id in ("dataset", "evaluator"))
+        ModelLoader(_made(parser, "model_file"), self._evaluator.network).load()
+
+    def __call__(
+        self,
+        source: Source,
+        output: str | PathLike | None = None,
+        channels: str | Sequence[str | None] | None = None,
+    ) -> PatientSegmentation:
+        """Segment one patient.
+
+        Args:
+            source: modality to file; or a folder, a list of files, or a stacked file, see ``describe_patient``.
+            output: file of the label map, ``.nii.gz`` or ``.nii``; nothing is written if not given.
+            channels: modality of each channel of a stacked file, ``None`` or ``"none"`` for one of no use; the
+                configured ones in their order if not given.
+
+        Raises:
+            ValueError: if the patient cannot be segmented, in words; if ``output`` is no such name, is an input, or
+                exists and is not an earlier result.
+        """
+        entry = describe_patient(source, self.modalities, self._layout, self._patterns)
+        if channels is not None:
+            if "channels" not in entry:
+                raise ValueError("`channels` goes with a stacked file; expected no channels for other forms.")
+            entry["channels"] = read_channels(channels)
+        if output is not None:
+            inputs = [*entry.get("images", {}).values(), *([entry["image"]] if "image" in entry else [])]
+            _check_output(output, inputs, self._regions)
+        self._dataset.data = [entry]
+        try:
+            self._evaluator.run()
+            if self._evaluator.failures:
+                raise ValueError(*self._evaluator.failures.values())
+            result = self._collect(entry["case"])
+        finally:
+            self._evaluator.state.batch = self._evaluator.state.output = None  # volumes, of no more use
+            for file in Path(self._folder.name).iterdir():
+                file.unlink()
+        if output is not None:
+            result.save(output)
+        return result
+
+    def _collect(self, case: str) -> PatientSegmentation:
+        """Take what the writers have written into memory."""
+        files = output_files(Path(self._folder.name, f"{case}.nii.gz"), self._regions)
+        report = json.loads(files.pop("report").read_text(encoding="utf-8"))
+        report["segmentation"] = None
+        images = {role: _in_memory(file) for role, file in files.items() if file.exists()}
+        return PatientSegmentation(images.pop("label_map"), report, images)
+
+
+def segment(
+    source: Source,
+    output: str | PathLike | None = None,
+    channels: str | Sequence[str | None] | None = None,
+    **options: Any,
+) -> PatientSegmentation:
+    """Segment one patient: ``Segmenter(**options)(source, output, channels)``; for several, keep a ``Segmenter``."""
+    return Segmenter(**options)(source, output, channels)
+
+
+def read_configuration(config_file: str | Sequence[str] | None = None, **override: Any) -> ConfigParser:
+    """Read the configuration of an inference; its ``bundle_root`` is this bundle's, whatever the current folder.
+
+    Args:
+        config_file: as for ``Segmenter``.
+        override: ids and values.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not the configuration of an inference, or has no such id.
+    """
+    files = [str(_config_file(name)) for name in as_list(config_file or CONFIG_FILE)]
+    parser = ConfigParser()
+    try:
+        parser.read_config(files)
+    except (KeyError, IndexError) as error:
+        reason = f"({error.args[0]}): a file sets part of what none before it has"
+        raise ValueError(f"{files} cannot be merged {reason}. See docs/adding.md.") from error
+    missing = [id for id in ("modalities", "evaluator", "dataset", "inferer", "model_file") if id not in parser]
+    if missing:
+        raise ValueError(f"{files} have no {missing}; expected {CONFIG_FILE}, then overlays if need be.")
+    ids = {name: ReferenceResolver.normalize_id(name).rpartition(ID_SEP_KEY) for name in override}
+    unknown = [name for name, (above, _, _) in ids.items() if name not in parser and (not above or above not in parser)]
+    if unknown:
+        raise ValueError(
+            f"unknown option {', '.join(unknown)}; expected modalities out of {parser.get('modalities')}, or ids of "
+            f"the configuration ({', '.join(files)})."
+        )
+    parser.update({"bundle_root": str(ROOT), **override})
+    return parser
+
+
+def output_files(output: str | PathLike, regions: Sequence[str] | Mapping[str, Any] = ()) -> dict[str, Path]:
+    """Name the files of a result: ``label_map``, ``report``, and a probability map by region.
+
+    Raises:
+        ValueError: if ``output`` ends neither in ``.nii.gz`` nor in ``.nii``.
+    """
+    path = Path(output)
+    ending = next((each for each in ENDINGS if path.name.endswith(each) and path.name != each), None)
+    if ending is None:
+        raise ValueError(f"the output is `{output}`; expected a file name that ends in {' or '.join(ENDINGS)}.")
+    stem = path.name.removesuffix(ending)
+    maps = {region: path.with_name(f"{stem}_{region}_probability{ending}") for region in regions}
+    return {"label_map": path, "report": path.with_name(f"{stem}.json"), **maps}
+
+
+def _made(parser: ConfigParser, id: str) -> Any:
+    """Make what an id describes; what one of its components finds wrong is raised as it is, which MONAI wraps."""
+    try:
+        return parser.get_parsed_content(id)
+    except RuntimeError as error:
+        cause = root_cause(error)
+        raise cause if isinstance(cause, (OSError, ValueError)) else error  # noqa: B904
+
+
+def _config_file(name: str) -> Path:
+    for path in (Path(name), ROOT / name):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"no configuration `{name}`, neither here nor in {ROOT}; expected e.g. {CONFIG_FILE}.")
+
+
+def _check_device(device: torch.device | str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device `{device}` cannot be used ({reason}); expected e.g. cpu or cuda.") from error
+
+
+def _check_output(output: str | PathLike, inputs: Sequence[str], regions: Sequence[str] | Mapping[str, Any]) -> None:
+    """Refuse to write over an input, or over anything else that is not an earlier result: a drawn label, for one."""
+    files = output_files(output, regions)
+    given = {Path(file).resolve() for file in inputs}
+    clash = [str(file) for file in files.values() if file.resolve() in given]
+    if clash:
+        raise ValueError(f"{clash[0]} is an input and would be overwritten; name another output.")
+    there = [str(files[role]) for role in ("label_map", "report") if files[role].exists()]
+    if there and not _is_report_of(files["report"], files["label_map"].name):
+        raise ValueError(
+            f"{there[0]} exists and is not the result of an earlier call, whose report would lie beside it; name "
+            "another output, or remove it."
+        )
+
+
+def _is_report_of(file: Path, segmentation: str) -> bool:
+    try:
+        return json.loads(file.read_text(encoding="utf-8")).get("segmentation") == segmentation
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _in_memory(file: Path) -> nib.Nifti1Image:
+    """Read an image whole, so that its file may go."""
+    image = nib.load(file)
+    return nib.Nifti1Image(np.asanyarray(image.dataobj).copy(), image.affine, image.header)

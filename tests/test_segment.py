@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""One patient in one call: the same result as the documented workflow, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from scripts.handlers import model_loader
+from scripts.segment import Segmenter, read_configuration, segment
+
+NAMES = ["flair", "t1ce", "t1", "t2"]
+
+
+@pytest.fixture(scope="module")
+def options(tiny, tmp_path_factory):
+    """What segments quickly: untrained weights, and bright regions of every class in what they say."""
+    settings = {key: value for key, value in tiny.items() if key != "dataset_dir"}
+    settings["model_file"] = str(tmp_path_factory.mktemp("weights") / "model.pt")
+    torch.manual_seed(1)
+    torch.save(read_configuration(**settings).get_parsed_content("network_def").state_dict(), settings["model_file"])
+    return settings
+
+
+@pytest.fixture(scope="module")
+def segmenter(options):
+    return Segmenter(probability_maps=True, **options)
+
+
+@pytest.fixture(scope="module")
+def patient(phantoms, tmp_path_factory):
+    """Files of a patient who has FLAIR and T2, in a folder of their own."""
+    folder = tmp_path_factory.mktemp("patients") / "phantom_0004"
+    folder.mkdir()
+    files = {name: folder / f"phantom_0004_{name}.nii.gz" for name in ("flair", "t2")}
+    for file in files.values():
+        file.write_bytes((phantoms / folder.name / file.name).read_bytes())
+    return {name: str(file) for name, file in files.items()}
+
+
+def folder_of(patient):
+    return next(iter(patient.values())).rpartition("/")[0]
+
+
+def values(image):
+    return np.asanyarray(image.dataobj)
+
+
+def test_the_result_is_that_of_the_workflow_voxel_by_voxel(segmenter, options, patient, workflow, tmp_path):
+    settings = {**options, "dataset_dir": folder_of(patient), "output_dir": str(tmp_path), "probability_maps": True}
+    run = workflow("inference.yaml", run_id="evaluating", workflow_type="infer", **settings)
+    run.run()
+    run.finalize()
+    (tmp_path / "one").mkdir()
+    result = segmenter(folder_of(patient), tmp_path / "one" / "phantom_0004.nii.gz")
+    assert len(np.unique(values(result.label_map))) > 1
+    for name in ("", "_wt_probability", "_tc_probability", "_et_probability"):
+        ours, theirs = (nib.load(folder / f"phantom_0004{name}.nii.gz") for folder in (tmp_path / "one", tmp_path))
+        assert ours.get_data_dtype() == theirs.get_data_dtype()
+        np.testing.assert_array_equal(values(ours), values(theirs))
+        np.testing.assert_array_equal(ours.affine, theirs.affine)
+    theirs = json.loads((tmp_path / "phantom_0004.json").read_text())
+    assert json.loads((tmp_path / "one" / "phantom_0004.json").read_text()) == result.report == theirs
+    np.testing.assert_array_equal(values(result.label_map), values(nib.load(tmp_path / "phantom_0004.nii.gz")))
+    assert list(result.probability_maps) == ["wt", "tc", "et"]
+
+
+def test_every_form_gives_the_same_label_map_and_nothing_is_written_unasked(segmenter, patient, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    stack = tmp_path / "stack.nii.gz"
+    images = [nib.load(file) for file in (patient["t2"], patient["flair"])]
+    nib.save(nib.Nifti1Image(np.stack([image.get_fdata() for image in images], -1), images[0].affine), stack)
+    expected = segmenter(patient)
+    assert expected.report["modalities_used"] == ["flair", "t2"]
+    others = [segmenter(list(patient.values())), segmenter(folder_of(patient)), segmenter(stack, channels="t2,flair")]
+    for other in others:
+        np.testing.assert_array_equal(values(other.label_map), values(expected.label_map))
+        assert other.report["volumes"] == expected.report["volumes"]
+    fewer = segmenter(stack, channels=["t2", None])
+    assert fewer.report["modalities_used"] == ["t2"]
+    assert list(tmp_path.iterdir()) == [stack]
+
+
+def test_weights_are_read_once_for_several_patients(options, patient, monkeypatch):
+    loaded, original = [], model_loader.load_weights
+    monkeypatch.setattr(model_loader, "load_weights", lambda *args: (loaded.append(args), original(*args)))
+    segmenter = Segmenter(**options)
+    first, second = segmenter(patient), segmenter({"t2": patient["t2"]})
+    assert len(loaded) == 1
+    assert (first.report["subset"], second.report["subset"]) == ("flair+t2", "t2")
+    assert first.probability_maps == {}
+
+
+def test_a_patient_who_fails_does_not_spoil_the_next(segmenter, patient, phantoms, tmp_path):
+    before = segmenter(patient)
+    other = nib.load(patient["t2"])
+    nib.save(other.slicer[:-1], tmp_path / "short.nii.gz")
+    with pytest.raises(ValueError, match="case `phantom_0004_flair`: the files lie on different grids"):
+        segmenter({**patient, "t2": tmp_path / "short.nii.gz"})
+    np.testing.assert_array_equal(values(segmenter(patient).label_map), values(before.label_map))
+
+
+def test_three_lines_are_enough_and_options_are_ids_of_the_configuration(options, patient, tmp_path):
+    output = tmp_path / "new" / "seg.nii"
+    result = segment(patient, output, **options, subset="flair", label_convention="brats2023", flips="true")
+    assert (result.report["subset"], result.report["label_convention"]) == ("flair", "brats2023")
+    assert sorted(file.name for file in output.parent.iterdir()) == ["seg.json", "seg.nii"]
+    assert json.loads(output.with_suffix(".json").read_text())["segmentation"] == "seg.nii"
+    assert nib.load(output).shape == nib.load(patient["flair"]).shape
+    np.testing.assert_array_equal(values(nib.load(output)), values(result.label_map))
+
+
+def test_own_file_names_and_a_network_overlay_are_options(options, patient, tmp_path):
+    files = "configs/inference.yaml,configs/network_unet.yaml"  # found from any folder
+    settings = {**options, "model_file": str(tmp_path / "unet.pt")}
+    network = read_configuration(files, **settings).get_parsed_content("network_def")
+    torch.save(network.state_dict(), settings["model_file"])
+    patterns = {"t1": "phantom_0004_flair"}
+    assert Segmenter(files, **settings, patterns=patterns)(folder_of(patient)).report["subset"] == "t1"
+    with pytest.raises(ValueError, match="are of another network or alignment"):
+        Segmenter(files, **options)
+
+
+def test_an_input_or_a_file_that_is_no_earlier_result_is_not_written_over(segmenter, patient, tmp_path):
+    link, drawn = tmp_path / "link.nii.gz", tmp_path / "drawn.nii.gz"
+    link.symlink_to(patient["flair"])
+    drawn.write_text("a label drawn by hand")
+    (tmp_path / "notes.json").write_text('["notes"]')
+    for output in (patient["flair"], link):
+        with pytest.raises(ValueError, match="is an input and would be overwritten"):
+            segmenter(patient, output)
+    for output in (drawn, tmp_path / "notes.nii.gz"):
+        with pytest.raises(ValueError, match="exists and is not the result of an earlier call"):
+            segmenter(patient, output)
+    assert drawn.read_text() == "a label drawn by hand"
+    segmenter(patient, tmp_path / "seg.nii.gz")
+    segmenter({"t2": patient["t2"]}, tmp_path / "seg.nii.gz")
+    assert json.loads((tmp_path / "seg.json").read_text())["subset"] == "t2"
+
+
+@pytest.mark.parametrize("output", ["seg.mha", "seg", ".nii.gz", "."])
+def test_an_output_that_is_no_nifti_file_is_refused(segmenter, patient, output):
+    with pytest.raises(ValueError, match=re.escape("expected a file name that ends in .nii.gz or .nii")):
+        segmenter(patient, output)
+
+
+def test_channels_go_with_a_stacked_file_alone(segmenter, patient):
+    with pytest.raises(ValueError, match="`channels` goes with a stacked file"):
+        segmenter(patient, channels="flair")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "reason"),
+    [
+        ({"model_file": "nowhere.pt"}, FileNotFoundError, "no weights at nowhere.pt; expected the file that training"),
+        ({"device": "cuda:99"}, ValueError, "device `cuda:99` cannot be used"),
+        ({"device": "gpu"}, ValueError, "device `gpu` cannot be used"),
+        ({"flare": "a.nii"}, ValueError, "unknown option flare; expected modalities out of ['flair', 't1ce', 't1'"),
+        ({"inferrer::overlap": 0}, ValueError, "unknown option inferrer::overlap"),
+        ({"flips": "maybe"}, ValueError, "`flips` is `maybe`; expected true or false"),
+        ({"config_file": "configs/none.yaml"}, FileNotFoundError, "no configuration `configs/none.yaml`"),
+        ({"config_file": "configs/train.yaml"}, ValueError, "expected configs/inference.yaml, then overlays"),
+        ({"config_file": "configs/inference.yaml,configs/demo.yaml"}, ValueError, "cannot be merged"),
+    ],
+)
+def test_what_is_wrong_with_options_is_said_in_words(options, wrong, error, reason):
+    with pytest.raises(error, match=re.escape(reason)):
+        Segmenter(**{**options, **wrong})
