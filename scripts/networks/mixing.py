@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+VOXELS_AT_A_TIME = 8192  # of a mix by region on the CPU
+
 
 def mix_channels(x: Tensor, kernels: Tensor) -> Tensor:
     """Mix the channels of every voxel: ``(B, N, K)`` by ``(B, O, K)`` to ``(B, N, O)``."""
@@ -60,12 +62,25 @@ class _MixChannels(Function):
         return to_x, torch.bmm(gradient.transpose(1, 2), x)
 
 
+def _mix_sample(x: Tensor, kernels: Tensor, regions: Tensor, out: Tensor) -> None:
+    """Mix one sample of ``mix_by_region`` by products alone, so many voxels at a time that they stay in the cache."""
+    count, outputs = kernels.shape[:2]
+    columns = kernels.flatten(0, 1).t().contiguous()  # (K, R * O)
+    repeat = torch.eye(count, dtype=x.dtype, device=x.device).repeat_interleave(outputs, dim=1)  # (R, R * O)
+    total = torch.eye(outputs, dtype=x.dtype, device=x.device).repeat(count, 1)  # (R * O, O)
+    voxels = VOXELS_AT_A_TIME if x.device.type == "cpu" else len(x)
+    for some, weights, result in zip(x.split(voxels), regions.split(voxels), out.split(voxels), strict=True):
+        torch.mm(torch.mm(some, columns).mul_(torch.mm(weights, repeat)), total, out=result)
+
+
 class _MixByRegion(Function):
     @staticmethod
     def forward(ctx, x: Tensor, kernels: Tensor, regions: Tensor) -> Tensor:
         ctx.save_for_backward(x, kernels, regions)
-        mixed = torch.bmm(x, kernels.flatten(1, 2).transpose(1, 2)).unflatten(2, kernels.shape[1:3])
-        return mixed.mul_(regions.unsqueeze(3)).sum(dim=2)
+        mixed = x.new_empty(*x.shape[:2], kernels.shape[2])
+        for each in zip(x, kernels, regions, mixed, strict=True):
+            _mix_sample(*each)
+        return mixed
 
     @staticmethod
     @once_differentiable

@@ -42,7 +42,8 @@ def normalize_activate(x: Tensor, overwrite: bool = False) -> tuple[Tensor, Tens
         if _compiled is not None:
             y, inverse_std = _compiled.forward(rows, x.shape[1], SLOPE, EPSILON)
         else:
-            y, inverse_std = _forward(rows, x.shape[1], overwrite)
+            forward = _forward if _is_exact(rows) else _forward_rounded
+            y, inverse_std = forward(rows, x.shape[1], overwrite)
         return _as_image(y, x), inverse_std
     # sample by sample: as one batch of B * F channels, torch would copy the tensor into another layout
     samples = [torch.native_batch_norm(s, None, None, None, None, True, 0.0, EPSILON) for s in x.split(1)]
@@ -65,7 +66,8 @@ def normalize_activate_backward(gradient: Tensor, y: Tensor, inverse_std: Tensor
         gradient = _as_rows(gradient.to(y.dtype).contiguous(memory_format=_layout(y)))
         if _compiled is not None:
             return _as_image(_compiled.backward(gradient, rows, inverse_std, SLOPE), y)
-        return _as_image(_backward(gradient, rows, inverse_std), y)
+        backward = _backward if _is_exact(rows) else _backward_rounded
+        return _as_image(backward(gradient, rows, inverse_std), y)
     gradient = torch.ops.aten.leaky_relu_backward(gradient, y, SLOPE, True)
     normalized = F.leaky_relu(y, 1 / SLOPE)
     ones = torch.ones_like(inverse_std[0])
@@ -94,18 +96,57 @@ def _backward(gradient: Tensor, y: Tensor, inverse_std: Tensor) -> Tensor:
     return g.mul_(scale).addcmul_(n, slope).add_(offset)
 
 
+def _is_exact(x: Tensor) -> bool:
+    return x.dtype in (torch.float32, torch.float64)
+
+
+def _forward_rounded(rows: Tensor, features: int, overwrite: bool) -> tuple[Tensor, Tensor]:
+    """Do as ``_forward`` for a lower precision, by torch's kernels, which compute in float32 inside.
+
+    They take the k groups for channels of their own; mean and variance are put together from those of the groups.
+    """
+    y = rows if overwrite else torch.empty_like(rows)
+    unused = rows.new_zeros(rows.shape[2], dtype=torch.float32)  # running sums; there, so that statistics are float32
+    inverse_std = []
+    for sample, out in zip(rows, y, strict=True):
+        groups = torch.batch_norm_update_stats(sample, unused, unused, 0.0)
+        means, variances = (each.view(-1, features) for each in groups)
+        variance = variances.mean(dim=0) + means.var(dim=0, correction=0)
+        statistics = (each.repeat(len(means)) for each in (means.mean(dim=0), variance))
+        torch.ops.aten.native_batch_norm.out(
+            sample, None, None, *statistics, False, 0.0, EPSILON, out=out, save_mean=unused[:0], save_invstd=unused[:0]
+        )
+        inverse_std.append((variance + EPSILON).rsqrt())
+    return F.leaky_relu_(y, SLOPE), torch.stack(inverse_std)
+
+
+def _backward_rounded(gradient: Tensor, y: Tensor, inverse_std: Tensor) -> Tensor:
+    """Do as ``_backward`` for a lower precision; its sums are those that torch's kernel has for weight and bias."""
+    together = y.shape[2] // inverse_std.shape[1]
+    gradient = torch.ops.aten.leaky_relu_backward(gradient, y, SLOPE, True)
+    normalized = F.leaky_relu(y, 1 / SLOPE)
+    ones = inverse_std.new_ones(y.shape[2])
+    zeros = torch.zeros_like(ones)
+    for g, n, scale in zip(gradient, normalized, inverse_std, strict=True):
+        _, *sums = torch.ops.aten.native_batch_norm_backward(
+            g, n, ones, zeros, ones, None, None, False, 0.0, [False, True, True]
+        )  # of g * n and of g
+        slope, offset = (-scale * each.view(together, -1).sum(dim=0) / (len(g) * together) for each in sums)
+        slope, offset, scale = (each.repeat(together).to(y.dtype) for each in (slope, offset, scale))
+        torch.addcmul(offset, n, slope, out=n).addcmul_(g, scale)
+    return normalized
+
+
 def _layout(x: Tensor) -> torch.memory_format:
     return torch.channels_last_3d if x.dim() == 5 else torch.channels_last
 
 
 def _as_rows(x: Tensor) -> Tensor | None:
-    """View a channels-last float32 tensor on the CPU as ``(B, N / k, k * F)``: k voxels side by side.
+    """View a channels-last tensor on the CPU as ``(B, N / k, k * F)``: k voxels side by side; ``None`` for any other.
 
-    There, torch's own kernel is slow and sums in single precision (errors of 1e-4); sums over long rows are neither.
-    Also for lower precision if compiled. ``None`` for every other tensor.
+    There, with few channels, torch's own kernel is slow and loses precision (errors of 1e-4); over long rows neither.
     """
-    suits = x.dtype == torch.float32 or (_compiled is not None and x.dtype in (torch.bfloat16, torch.float16))
-    if x.device.type != "cpu" or not suits or not x.is_contiguous(memory_format=_layout(x)):
+    if x.device.type != "cpu" or not x.is_contiguous(memory_format=_layout(x)):
         return None
     voxels = x[0, 0].numel()
     together = math.gcd(voxels, VOXELS_TOGETHER)

@@ -81,17 +81,20 @@ def test_an_option_that_is_neither_on_nor_off_is_refused():
         prepare_network(RFNet(3, 3, width=4), "cpu", checkpointing="maybe")
 
 
-@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+NEEDS_COMPILER = pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+
+
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=NEEDS_COMPILER)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_compiled_normalisation_agrees_with_the_formula(eager_again, dtype):
-    # in float32, from the stored numbers; the error is that of storing the result
+def test_normalisation_agrees_with_the_formula(eager_again, dtype, compiled):
+    # computed in float32 from the stored numbers; the error is that of storing the result
     x = (3 + 2 * torch.randn(2, 8, 6, 5, 4)).to(dtype).contiguous(memory_format=torch.channels_last_3d)
     x[0, 0] = 7  # a constant channel
     exact = x.double().requires_grad_()
     expected = torch.nn.functional.leaky_relu(torch.nn.functional.instance_norm(exact, eps=1e-5), 0.2)
     weigh = torch.randn_like(x)
     (expected * weigh).sum().backward()
-    compile_normalization()
+    compile_normalization(compiled)
     y, inverse_std = normalize_activate(x)
     gradient = normalize_activate_backward(weigh, y, inverse_std)
     assert y.dtype == gradient.dtype == dtype
@@ -101,7 +104,7 @@ def test_compiled_normalisation_agrees_with_the_formula(eager_again, dtype):
     assert gradient.isfinite().all()
 
 
-@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+@NEEDS_COMPILER
 def test_a_network_learns_the_same_with_compiled_normalisation(eager_again, learn, image):
     torch.manual_seed(0)
     network = RFNet(3, 3, width=4)
