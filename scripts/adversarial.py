@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from monai.engines import AdversarialTrainer
 from monai.engines.utils import IterationEvents
@@ -48,7 +49,8 @@ class CoTrainer(AdversarialTrainer):
             ``prepare_batch`` is to return image, label, arguments and named arguments of the network.
 
     Raises:
-        ValueError: if ``amp`` is set, or ``accumulation_steps`` is below 1.
+        ValueError: if ``amp`` is set, ``accumulation_steps`` is below 1, or there are several processes, which would
+            each train discriminators of their own.
     """
 
     def __init__(
@@ -67,6 +69,11 @@ class CoTrainer(AdversarialTrainer):
             raise ValueError("`amp` is set; expected false. Use `precision: bfloat16` for the network instead.")
         if accumulation_steps < 1:
             raise ValueError(f"`accumulation_steps` is {accumulation_steps}; expected 1 or more.")
+        if idist.get_world_size() > 1:
+            raise ValueError(
+                f"co-training with discriminators was started in {idist.get_world_size()} processes; expected one. "
+                "Leave configs/multi_gpu_train.yaml out, or configs/method_da.yaml."
+            )
         super().__init__(
             g_network=network,
             g_optimizer=optimizer,

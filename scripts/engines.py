@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ignite.distributed as idist
 import torch
-from ignite.engine import Events
+from ignite.engine import Engine, Events
 from monai.data import Dataset, MetaTensor
 from monai.engines import SupervisedEvaluator
 from torch import Tensor
@@ -84,17 +85,36 @@ class CaseDataset(Dataset):
             return {"case": str(self.data[index].get("case", index)), FAILURE: reason_of(error)}
 
 
+class FailureGatherer:
+    """Wait for all processes at the end of an evaluation, before any table is made, and gather what failed in each."""
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a ``CaseEvaluator``, in front of all that sums up."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: CaseEvaluator) -> None:
+        numbers, failures = zip(*idist.all_gather((engine.state.epoch_length, engine.failures)), strict=True)
+        engine.num_cases = sum(numbers)
+        engine.failures = dict(sorted(pair for each in failures for pair in each.items()))
+
+
 class CaseEvaluator(SupervisedEvaluator):
     """MONAI's evaluator for batches of one case, which reports a failing case and goes on.
 
     Takes the arguments of ``SupervisedEvaluator``. Handlers that belong to a case attach to
-    ``IterationEvents.MODEL_COMPLETED``, so that what they raise counts as a failure of that case.
+    ``IterationEvents.MODEL_COMPLETED``, so that what they raise counts as a failure of that case. Where several
+    processes share the cases, each knows at the end of all failures, and the first one reports them.
 
     Attributes:
         failures: reason by name of case, of the current or last run.
+        num_cases: how many cases that run had, known when it ends.
     """
 
     failures: dict[str, str]
+    num_cases: int
+
+    def __init__(self, *args: Any, val_handlers: Sequence | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, val_handlers=[FailureGatherer(), *(val_handlers or ())], **kwargs)
 
     def run(self, global_epoch: int = 1) -> None:
         self.failures = {}
@@ -119,8 +139,11 @@ class CaseEvaluator(SupervisedEvaluator):
             return engine.state.output
 
     def report_failures(self) -> None:
-        """End the process with a non-zero status if any case failed, naming all of them."""
+        """End the process with a non-zero status if any case failed, naming all of them.
+
+        The first process does: if another one ended like that, torchrun would stop the first at its tables.
+        """
         failures = getattr(self, "failures", {})  # an engine that never ran has none
-        if failures:
+        if failures and idist.get_rank() == 0:
             lines = [why if f"`{case}`" in why else f"case `{case}`: {why}" for case, why in failures.items()]
-            raise SystemExit("\n  ".join([f"{len(failures)} of {self.state.epoch_length} cases failed:", *lines]))
+            raise SystemExit("\n  ".join([f"{len(failures)} of {self.num_cases} cases failed:", *lines]))

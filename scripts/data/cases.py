@@ -8,6 +8,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import ignite.distributed as idist
+
 from ..flags import as_flag
 from ..phantom.dataset import DATALIST_FILE, PhantomSettings, write_phantoms
 from .case_error import CaseError
@@ -46,7 +48,8 @@ def read_cases(
     if not dataset_dir:
         logger.warning("no `dataset_dir` was given: using PHANTOMS, simulated images, in %s", phantom_dir)
         settings = PhantomSettings(spacing_mm=PHANTOM_SPACING, modalities=tuple(modalities))
-        write_phantoms(path.parent, PHANTOM_CASES, settings)
+        with idist.one_rank_first():  # several processes do not write the same files
+            write_phantoms(path.parent, PHANTOM_CASES, settings)
     if not path.is_file():
         raise FileNotFoundError(
             f"no datalist at {path}; expected the JSON file that `python -m scripts.tools.make_datalist` writes. "

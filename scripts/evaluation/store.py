@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
 from ..files import write_json
@@ -31,7 +32,8 @@ class CaseStore:
     last. What every number depends on stands in ``evaluation.json``; results of other settings are never mixed. So
     memory does not grow with the number of cases, and a killed evaluation goes on with those that are not done.
 
-    Attach to the evaluator before the handlers that use it, and let its dataset take ``remaining()``.
+    Attach to the evaluator before the handlers that use it, and let its dataset take ``remaining()``. Several processes
+    may share the cases and the folder: the first one prepares it while the others wait.
 
     Args:
         output_dir: folder of the evaluation.
@@ -42,6 +44,7 @@ class CaseStore:
 
     Raises:
         ValueError: when the run starts, if it resumes an evaluation of other settings.
+        RuntimeError: when the run ends, if several machines do not share ``output_dir``.
     """
 
     def __init__(
@@ -92,11 +95,29 @@ class CaseStore:
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
         engine.add_event_handler(Events.STARTED, self._begin)
+        if idist.get_world_size() > 1:
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._check_shared)
+
+    def _check_shared(self, engine: Engine) -> None:
+        """Refuse to go on if what another process has scored is not to be seen here."""
+        seen = {*self.done(), *engine.failures}
+        lost = [case for case in self.cases if case not in seen]
+        if lost:
+            raise RuntimeError(
+                f"{len(lost)} cases, such as `{lost[0]}`, were scored by another process but are not in "
+                f"{self.output_dir / CASES_FOLDER}; expected one `output_dir` for all machines. If it is one and its "
+                "file system was slow, the same command with `--resume true` makes the tables."
+            )
 
     def _kept(self, case: str) -> bool:
         return self.resume and self.path(case, SCORES).is_file()
 
     def _begin(self, engine: Engine) -> None:
+        idist.barrier()  # until every process has looked at what is done
+        self._prepare()
+
+    @idist.one_rank_only(with_barrier=True)
+    def _prepare(self) -> None:
         """Remove what is there, or with ``resume`` check that it was made with the same settings."""
         file = self.output_dir / SETTINGS_FILE
         if self.model_file is not None:

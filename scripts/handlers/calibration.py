@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
@@ -109,6 +110,7 @@ class CalibrationHandler(BrainProbabilitiesHandler):
         (output,) = engine.state.output
         output["further_scores"] = self.errors
 
+    @idist.one_rank_only()
     def _finish(self, engine: Engine) -> None:
         per_subset: dict[str, dict[str, NDArray]] = {}
         per_number: dict[str, dict[str, NDArray]] = {}

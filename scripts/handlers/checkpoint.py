@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
@@ -35,7 +36,8 @@ class RunCheckpointHandler:
 
     Attach to the trainer behind the handlers that change state at the end of an epoch (learning rate, validation), and
     behind those that log it: an epoch that a resumed run does not repeat is then in the logs, whenever the run died.
-    Without ``resume``, checkpoints that an earlier run left in ``save_dir`` are moved aside, never overwritten.
+    Without ``resume``, checkpoints that an earlier run left in ``save_dir`` are moved aside, never overwritten. Of
+    several processes all load, and the first one saves.
 
     Args:
         save_dir: folder of the resumable checkpoints.
@@ -48,7 +50,7 @@ class RunCheckpointHandler:
 
     Raises:
         ValueError: if ``save_dict`` has no ``model``, or ``resume`` is another word.
-            On start, if the run to resume was planned for another number of epochs.
+            On start, if the run to resume was planned for another number of epochs or had longer or shorter ones.
         FileNotFoundError: on start, if there is nothing to resume from.
     """
 
@@ -94,7 +96,7 @@ class RunCheckpointHandler:
     def _start(self, engine: Engine) -> None:
         newest = self.newest()
         if not self.resume:
-            if newest is not None:
+            if newest is not None and idist.get_rank() == 0:
                 logger.warning("checkpoints of an earlier run were moved to %s", self._move_aside())
             return
         if newest is None:
@@ -102,14 +104,23 @@ class RunCheckpointHandler:
                 f"`resume` is set but {self.save_dir} has no checkpoint_epoch=*.pt; expected those of the run to "
                 "continue. Check `output_dir`, or start without `resume`."
             )
-        planned = torch.load(newest, map_location="cpu", weights_only=True)["trainer"]["max_epochs"]
-        if planned != engine.state.max_epochs:
-            raise ValueError(
-                f"the run in {self.save_dir} was planned for {planned} epochs, and its learning rate decays over them; "
-                f"`max_epochs` is now {engine.state.max_epochs}. Resume with {planned}, or start anew from its weights."
-            )
+        self._check_plan(torch.load(newest, map_location="cpu", weights_only=True)["trainer"], engine)
         CheckpointLoader(str(newest), self.save_dict, map_location="cpu")(engine)
         logger.info("resumed from %s, best so far %.4f in epoch %d", newest, self.best_value, self.best_epoch)
+
+    def _check_plan(self, planned: Mapping[str, int], engine: Engine) -> None:
+        epochs, length = planned["max_epochs"], planned["epoch_length"]
+        if epochs != engine.state.max_epochs:
+            raise ValueError(
+                f"the run in {self.save_dir} was planned for {epochs} epochs, and its learning rate decays over them; "
+                f"`max_epochs` is now {engine.state.max_epochs}. Resume with {epochs}, or start anew from its weights."
+            )
+        if length != engine.state.epoch_length:
+            raise ValueError(
+                f"the run in {self.save_dir} had {length} batches in an epoch, and each process has "
+                f"{engine.state.epoch_length} now; expected the same. Resume with the `batch_size`, the cases and the "
+                "number of processes that it had."
+            )
 
     def _move_aside(self) -> Path:
         number = 1
@@ -121,12 +132,16 @@ class RunCheckpointHandler:
         self.validated = True
 
     def _save(self, engine: Engine) -> None:
-        model = self.save_dict["model"]
         value = self.evaluator.state.metrics.get(self.metric) if self.validated else None
         improved = value is not None and value > self.best_value
         self.validated = False
         if improved:
             self.best_value, self.best_epoch = float(value), engine.state.epoch
+        if idist.get_rank() == 0:
+            self._write(engine, improved)
+
+    def _write(self, engine: Engine, improved: bool) -> None:
+        model = self.save_dict["model"]
         state = {name: each.state_dict() for name, each in self.save_dict.items()}
         if improved:
             save_atomically(state, self.save_dir / "best.pt")

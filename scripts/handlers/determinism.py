@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
+import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from monai.data import DataLoader
 from monai.data.utils import set_rnd
 from monai.utils import set_determinism
 
+FURTHER = 1_000_000  # from one process to the next, more than any run has epochs
+
 
 class EpochSeedHandler:
     """Reseed everything random when an epoch starts, so that a resumed run draws what an uninterrupted one would.
 
-    Shuffling, worker processes and transforms all follow from ``seed + epoch``. Attach to the trainer, before handlers
-    that draw random numbers. Workers must not persist over epochs.
+    Shuffling, worker processes and transforms all follow from ``seed + epoch``. Each of several processes draws numbers
+    of its own. Attach to the trainer, before handlers that draw random numbers. Workers must not persist over epochs.
 
     Args:
         seed: of the run, the same when it is resumed.
@@ -37,7 +40,7 @@ class EpochSeedHandler:
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        seed = self.seed + engine.state.epoch
+        seed = self.seed + engine.state.epoch + idist.get_rank() * FURTHER
         set_determinism(seed)
         loader = engine.data_loader
         if isinstance(loader, DataLoader) and loader.num_workers == 0:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
 from ..evaluation.performance import PERFORMANCE_FILE, counted, measured_on, performance_of
@@ -57,6 +58,7 @@ class PerformanceWriter:
     def _start(self, engine: Engine) -> None:
         self.weights = sha256(self.model_file)
 
+    @idist.one_rank_only()
     def _write(self, engine: Engine) -> None:
         file = side_file(self.model_file, PERFORMANCE_FILE)
         summary = json.loads((self.output_dir / "summary.json").read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Sequence
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -95,6 +96,7 @@ class LatentFeaturesHandler:
         listed = [[value if math.isfinite(value) else None for value in row] for row in mean.tolist()]
         self.store.write(case, FEATURES, listed)
 
+    @idist.one_rank_only()
     def _finish(self, engine: Engine) -> None:
         channels, found = engine.network.level_channels, self.store.done()
         shape = (len(found), len(self.modalities), channels[self.level])

@@ -11,7 +11,7 @@ from ignite.handlers import ProgressBar
 
 
 class ProgressBarHandler(ProgressBar):
-    """Ignite's progress bar; for a trainer it shows the loss of the iteration.
+    """Ignite's progress bar; for a trainer it shows the loss of the iteration, as ``IterationLossHandler`` leaves it.
 
     Args:
         description: text in front of the bar.
@@ -26,4 +26,4 @@ class ProgressBarHandler(ProgressBar):
 
 
 def _loss(output: Any) -> dict[str, float]:
-    return {"loss": output["loss"].item()} if isinstance(output, dict) and "loss" in output else {}
+    return {"loss": output[0]["loss"].item()} if output and "loss" in output[0] else {}

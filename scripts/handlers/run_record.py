@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 import yaml
 from fire.parser import DefaultParseValue
@@ -54,6 +55,7 @@ class RunRecordHandler:
         """Attach to a trainer or evaluator."""
         engine.add_event_handler(Events.STARTED, self)
 
+    @idist.one_rank_only()
     def __call__(self, engine: Engine) -> None:
         write_json(self.output_dir / "run.json", {"seed": self.seed, **environment(), **self.data})
         config = merged_config(sys.argv[1:])
@@ -74,6 +76,7 @@ def environment() -> dict[str, Any]:
         "git_changes": _git(bundle_root, "status", "--porcelain"),
         "processor": platform.machine(),
         "threads": torch.get_num_threads(),
+        "processes": idist.get_world_size(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 

@@ -10,6 +10,7 @@ from math import isfinite, nan
 from statistics import fmean
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
@@ -33,10 +34,14 @@ class SubsetScoreHandler:
     """Score each case, subset and region as the case completes; sum up when the run does.
 
     Publishes ``engine.state.metrics["mean_dice"]``, the mean over regions of the mean over subsets of the mean over
-    cases, and ``dice_<region>``. With a ``store`` the scores of each case go there as the case completes, and behind
-    the last one ``per_case.csv`` (one row for each case, subset, region and metric), ``summary.json`` and
-    ``summary.md`` are made of what the store holds, from whichever run. A handler before this one may add scores: what
-    it puts into an item's output as ``further_scores``, subset to ``{(region, metric): value}``.
+    cases, ``dice_<region>``, and for each subset the mean over regions as ``dice/<subset>``, written ``flair-t2``: no
+    name in MLflow has a plus. The cases are those of all processes.
+
+    With a ``store`` the scores of each case go there as the case completes, and behind the last one ``per_case.csv``
+    (one row for each case, subset, region and metric), ``summary.json`` and ``summary.md`` are made of what the store
+    holds, from whichever run or process; by the first process, which alone has the metrics then. A handler before this
+    one may add scores: what it puts into an item's output as ``further_scores``, subset to ``{(region, metric):
+    value}``.
 
     Attach to a ``CaseEvaluator`` whose inferer is a ``SubsetSlidingWindowInferer`` and whose postprocessing brings
     ``pred`` back to the grid of the label.
@@ -125,6 +130,8 @@ class SubsetScoreHandler:
     def _finish(self, engine: Engine) -> None:
         if self.store is not None:
             self._write_tables(self.store, getattr(engine, "failures", {}))
+        else:
+            self._join(idist.all_gather(self.dice))
         means = {key: fmean(defined) for key, defined in self.dice.items()}  # of a region and subset
         per_region = {
             region: fmean(mean for (r, _), mean in means.items() if r == region)
@@ -133,7 +140,17 @@ class SubsetScoreHandler:
         }
         engine.state.metrics.update({f"dice_{region}": value for region, value in per_region.items()})
         engine.state.metrics["mean_dice"] = fmean(per_region.values()) if per_region else 0.0
+        for subset in dict.fromkeys(subset for _, subset in means):
+            of_subset = [mean for (_, name), mean in means.items() if name == subset]
+            engine.state.metrics[f"dice/{subset.replace('+', '-')}"] = fmean(of_subset)
 
+    def _join(self, processes: Sequence[Mapping[tuple[str, str], list[float]]]) -> None:
+        """Count what every process has counted."""
+        self.dice = {}
+        for key, values in (pair for dice in processes for pair in dice.items()):
+            self.dice.setdefault(key, []).extend(values)
+
+    @idist.one_rank_only()
     def _write_tables(self, store: CaseStore, failures: Mapping[str, str]) -> None:
         """Join the scores of all cases, those of an interrupted run too, into one table, and sum it up."""
         table = store.output_dir / TABLE

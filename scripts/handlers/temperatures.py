@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -88,6 +89,7 @@ class TemperatureHandler(BrainProbabilitiesHandler):
         with replacing(self.store.path(case, self.part)) as temporary:
             np.savez(temporary, **content)
 
+    @idist.one_rank_only()
     def _finish(self, engine: Engine) -> None:
         sums: dict[int, Curves] = {}
         cases: dict[int, int] = {}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 
+import ignite.distributed as idist
 import pytest
 from ignite.engine import Engine, Events
 
@@ -73,3 +74,19 @@ def test_results_of_other_settings_are_not_mixed(tmp_path):
 def test_what_no_datalist_names_any_more_is_not_counted(tmp_path):
     begun(tmp_path).write("b", SCORES, {})
     assert begun(tmp_path, CASES[2:], resume=True).done() == []
+
+
+def test_machines_that_do_not_share_the_folder_are_told_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(idist, "get_world_size", lambda: 2)
+
+    def finish():
+        store, engine = CaseStore(str(tmp_path), CASES, {}, resume=True), Engine(lambda engine, batch: None)
+        store.attach(engine)
+        engine.failures = {"a": "cannot be read"}
+        engine.run([0])
+        return store
+
+    with pytest.raises(RuntimeError, match="1 cases, such as `b`, were scored by another process but are not in"):
+        finish()
+    begun(tmp_path).write("b", SCORES, {})
+    assert finish().done() == ["b"]

@@ -124,6 +124,15 @@ def test_resuming_where_nothing_was_saved_is_an_error(tmp_path, resume):
     assert not (tmp_path / "models").exists()
 
 
+def test_resuming_with_longer_epochs_is_an_error(tmp_path):
+    Run(tmp_path).to(1, planned=2)
+    run = Run(tmp_path, resume=True)
+    with pytest.raises(
+        ValueError, match="had 2 batches in an epoch, and each process has 3 now; .* number of processes"
+    ):
+        run.trainer.run([0, 1, 2], max_epochs=2)
+
+
 @pytest.mark.parametrize("resume", [False, "false", "False"])
 def test_a_new_run_moves_the_checkpoints_of_earlier_ones_aside(tmp_path, caplog, resume):
     for _ in range(3):

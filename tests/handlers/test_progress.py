@@ -14,7 +14,7 @@ from scripts.handlers.progress import ProgressBarHandler
 @pytest.mark.parametrize(
     ("output", "loss"),
     [
-        ({"loss": torch.tensor(0.25), "image": None}, "loss=0.25"),
+        ([{"loss": torch.tensor(0.25)}], "loss=0.25"),
         ([{"pred": None}], None),  # of an evaluator, taken apart by case
         ({}, None),  # of a case that failed
     ],

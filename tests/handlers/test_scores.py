@@ -120,6 +120,8 @@ def test_the_mean_is_over_cases_first_then_subsets_then_regions():
         expected = (flair + dice["1", "t2", region] + dice["1", "flair+t2", region]) / 3
         assert metrics[f"dice_{region}"] == pytest.approx(expected)
     assert metrics["mean_dice"] == pytest.approx((metrics["dice_wt"] + metrics["dice_et"]) / 2)
+    assert metrics["dice/flair-t2"] == pytest.approx((dice["1", "flair+t2", "wt"] + dice["1", "flair+t2", "et"]) / 2)
+    assert {name for name in metrics if "/" in name} == {"dice/flair", "dice/t2", "dice/flair-t2"}
 
 
 def test_an_undefined_score_is_left_out_of_means_and_counted(tmp_path):

@@ -24,17 +24,19 @@ from scripts.report.provenance import provenance
 from scripts.report.svg import INK, inline, page_style
 
 TAGS = ["loss_unimodal", "loss_fused", "loss_total", "loss_unimodal_per_modality/p", "loss_unimodal_per_modality/q"]
-TAGS += ["distance/p", "distance/q", "coefficient/p", "dice_x", "mean_dice", "learning_rate", "something_new"]
+TAGS += ["distance/p", "distance/q", "coefficient/p", "dice_x", "mean_dice", "dice/p-q", "learning_rate"]
+TAGS += ["something_new"]
 
 
 def test_every_curve_is_in_one_figure_with_those_it_belongs_to():
     sections = curve_sections(TAGS)
     lines = [tag for groups in sections.values() for group in groups.values() for tag in group]
     assert sorted(lines) == sorted(TAGS)
-    objective, validation, terms, balance = sections.values()
+    objective, validation, subsets, terms, balance = sections.values()
     assert list(objective) == ["total", "fused", "unimodal"]
     assert validation["validation Dice"] == {"dice_x": "X", "mean_dice": "mean"}
     assert {"learning rate", "something new"} <= set(validation)
+    assert subsets == {"validation Dice": {"dice/p-q": "p+q"}}
     assert terms == {"unimodal": {f"loss_unimodal_per_modality/{name}": name for name in "pq"}}
     assert balance == {"distance": {"distance/p": "p", "distance/q": "q"}, "coefficient": {"coefficient/p": "p"}}
     assert curve_sections([]) == {}
