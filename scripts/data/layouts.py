@@ -49,6 +49,7 @@ def find_cases(
     label_pattern: str | None = None,
     label_convention: str | None = None,
     failures: list[CaseError] | None = None,
+    files: Sequence[str] | None = None,
 ) -> list[dict]:
     """Find the cases of a folder: patients in sub-folders at any depth, one patient's own folder, or all files flat.
 
@@ -65,6 +66,7 @@ def find_cases(
         label_convention: takes the place of the layout's own; needed with ``label_pattern``. Where ``patterns`` are
             given it belongs to the cases that they match.
         failures: if given, collects the cases whose files are ambiguous instead of raising the first.
+        files: paths below the folder, with ``/``, to choose from; all that are there by default.
 
     Returns:
         Entries sorted by case, with absolute paths: ``case``, ``layout``, ``images`` (or ``image`` and ``channels``;
@@ -77,7 +79,7 @@ def find_cases(
     root = Path(os.path.abspath(folder))
     if not root.is_dir():
         raise ValueError(f"`{folder}` is not a folder; expected one that holds the images of one or more patients.")
-    files = _list_files(root)
+    files = _list_files(root) if files is None else list(files)
     entries, wrong, left = [], [], files
     groups = _layouts_to_try(layout, patterns, label_pattern, label_convention)
     for group in groups:

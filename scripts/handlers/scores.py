@@ -38,6 +38,8 @@ class SubsetScoreHandler:
     ``summary.md`` are made of what the store holds, from whichever run. A handler before this one may add scores: what
     it puts into an item's output as ``further_scores``, subset to ``{(region, metric): value}``.
 
+    Where no case was scored, ``mean_dice`` is NaN.
+
     Attach to a ``CaseEvaluator`` whose inferer is a ``SubsetSlidingWindowInferer`` and whose postprocessing brings
     ``pred`` back to the grid of the label.
 
@@ -132,7 +134,7 @@ class SubsetScoreHandler:
             if any(r == region for r, _ in means)
         }
         engine.state.metrics.update({f"dice_{region}": value for region, value in per_region.items()})
-        engine.state.metrics["mean_dice"] = fmean(per_region.values()) if per_region else 0.0
+        engine.state.metrics["mean_dice"] = fmean(per_region.values()) if per_region else nan
 
     def _write_tables(self, store: CaseStore, failures: Mapping[str, str]) -> None:
         """Join the scores of all cases, those of an interrupted run too, into one table, and sum it up."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from monai.utils import look_up_option
 
 from ..data.case_error import CaseError
 from ..data.label_conventions import get_convention, to_internal
+from ..data.patient import PATHS, case_name, describe_patient, read_channels
 from ..data.reading import ImageFile, clean_image, file_of, grid_difference, is_blank, resample_to, with_meta
 
 CONSUMED_KEYS = ("images", "channels", "label_convention")
@@ -30,7 +32,12 @@ class LoadCased(MapTransform):
       acquired modality. Files that the entry does not list are never opened.
     * ``{"case": name, "image": path, "channels": [modality, ...], ...}``: one stacked file; a channel that is zero,
       constant or NaN throughout is absent.
-    * ``{"image": path}``, as MONAI Label has it: a stacked file with the configured modalities in their order.
+    * ``{"image": path}``, as MONAI Label has it: a stacked file with the configured modalities in their order, or
+      those of ``channels``, also as ``"flair,t2"``.
+    * ``{"image": folder}`` or ``{"image": [path, ...]}`` of one patient, files recognised by name; the entry may have
+      ``layout`` and ``patterns``, see ``scripts.data.patient.describe_patient``.
+    * ``{"image": {modality: path, ...}}``; or ``{modality: path, ...}``, which goes before ``image`` in the same entry.
+    * A path or a list of paths, as it may stand under ``image``.
 
     The result has ``image``, ``case`` (made from a file name if the entry has none), ``label`` if the entry has one,
     and those other items of the entry that are text or numbers; nothing that depends on what was acquired, so that
@@ -86,7 +93,8 @@ class LoadCased(MapTransform):
             get_convention(convention, conventions)  # a misspelt one is found before training starts
         self._read = ImageFile()
 
-    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+    def __call__(self, data: Mapping[Hashable, object] | str | os.PathLike | list) -> dict[Hashable, object]:
+        data = self._described(data if isinstance(data, Mapping) else {self.image_key: data})
         case = self._case_name(data)
         acquired = self._images(data, case)
         if not acquired:
@@ -101,14 +109,26 @@ class LoadCased(MapTransform):
         label = self._label(data, first, case)
         return result if label is None else {**result, self.label_key: label}
 
+    def _described(self, data: Mapping) -> Mapping:
+        """Bring a folder, a list of files, or modalities beside other keys of a request to the form of a datalist."""
+        source = data.get(self.image_key)
+        if source and not isinstance(data.get("images"), Mapping):  # a request for a batch says there which ones: all
+            data = {key: value for key, value in data.items() if key != "images"}
+        named = {name: data[name] for name in self.modalities if data.get(name) and isinstance(data[name], PATHS)}
+        folder = isinstance(source, PATHS) and Path(source).expanduser().is_dir()
+        if data.get("images") is not None or not (named or folder or isinstance(source, (list, tuple))):
+            return data
+        how = {key: data[key] for key in ("layout", "patterns", "case") if data.get(key)}
+        rest = {key: value for key, value in data.items() if key not in {*how, *named, "channels", self.image_key}}
+        entry = describe_patient(named or source, self.modalities, **how)
+        return {**rest, **{self.image_key if key == "image" else key: value for key, value in entry.items()}}
+
     def _case_name(self, data: Mapping) -> str:
         """Take the case's name, or make one from its first file."""
         if data.get("case"):
             return str(data["case"])
         source = data.get("images") or data.get(self.image_key) or "unnamed"
-        file = next(filter(None, source.values()), "unnamed") if isinstance(source, Mapping) else source
-        name = Path(str(file)).name
-        return name.removesuffix(".gz").rpartition(".")[0] or name
+        return case_name(str(next(filter(None, source.values()), "unnamed") if isinstance(source, Mapping) else source))
 
     def _images(self, data: Mapping, case: str) -> dict[str, MetaTensor]:
         """Read the acquired images: modality to ``(1, *S)``, in the configured order."""
@@ -118,7 +138,7 @@ class LoadCased(MapTransform):
             files = {name: str(source[name]) for name in self.modalities if source.get(name)}
             return {name: self._single(file, case) for name, file in files.items()}
         if isinstance(source, (str, Path)):
-            return self._stacked(str(source), tuple(data.get("channels") or self.modalities), case)
+            return self._stacked(str(source), read_channels(data.get("channels")) or self.modalities, case)
         raise CaseError(
             case,
             f"the entry gives {type(source).__name__} for its images; expected `images` with a path per modality, or "

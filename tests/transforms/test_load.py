@@ -66,6 +66,12 @@ def test_a_modality_listed_without_a_file_is_absent(load, entry, nothing):
     assert bool(torch.isnan(load(entry)["image"][2]).all())
 
 
+def test_what_a_request_for_a_batch_says_of_its_images_is_passed_over(load, entry):
+    file = entry["images"]["t1"]
+    result = load({"image": [file], "images": "all"})
+    assert torch.isnan(result["image"]).flatten(1).all(1).tolist() == [True, True, False, True]
+
+
 def test_cases_with_different_modalities_collate(load, entry, listing):
     batch = list_data_collate([load(listing(entry, "flair")), load({**listing(entry, "t1", "t2"), "case": "case_b"})])
     assert batch["image"].shape[:2] == (2, 4)
@@ -115,6 +121,50 @@ def test_a_stacked_file_alone_has_the_configured_modalities(load, write, volumes
     result = load({"image": write(np.stack(list(volumes.values()), -1), "stack.nii.gz"), "image_path": "kept.nii.gz"})
     assert set(result) == {"case", "image", "image_path"}
     assert np.array_equal(result["image"].numpy(), np.stack(list(volumes.values())))
+
+
+# --- the forms in which a server or a script hands over a patient -----------------------------------
+
+
+@pytest.mark.parametrize("form", ["folder", "list", "names", "folder alone", "list alone", "mapping"])
+def test_every_form_of_a_patient_gives_the_same_image(load, entry, listing, tmp_path, form):
+    images = listing(entry, "t2", "flair")["images"]
+    expected = load({"case": "case_a", "images": images})["image"]
+    (tmp_path / "case7.nii.gz").mkdir()
+    moved = {}
+    for name, file in images.items():
+        moved[name] = str(Path(file).rename(tmp_path / "case7.nii.gz" / Path(file).name))
+    request = {"model": "m", "device": "cpu", "image_path": "elsewhere", "result_dtype": "uint8", "top": {"k": 1}}
+    source = {
+        "folder": {**request, "image": str(tmp_path / "case7.nii.gz")},
+        "list": {**request, "image": list(moved.values())},
+        "names": {**request, "image": "item.of.the.store", **moved},
+        "mapping": {**request, "image": moved},
+        "folder alone": tmp_path / "case7.nii.gz",
+        "list alone": tuple(moved.values()),
+    }[form]
+    result = load(source)
+    assert torch.equal(torch.nan_to_num(result["image"], nan=-1.0), torch.nan_to_num(expected, nan=-1.0))
+    assert torch.isnan(result["image"]).flatten(1).all(1).tolist() == [False, True, True, False]
+    kept = set() if "alone" in form else {"model", "device", "image_path", "result_dtype"}
+    assert set(result) == {"case", "image", *kept}
+    assert result["case"] == {"names": "case_a_flair", "mapping": "case_a_t2"}.get(form, "case_a")
+
+
+def test_a_request_may_say_how_its_files_are_named_and_which_channels_a_stack_has(load, entry, write, volumes):
+    folder = Path(entry["images"]["t1"]).parent
+    patterns = "t1=case_a_flair,t2=case_a_t1ce"
+    named = load({"image": str(folder), "patterns": patterns})["image"]
+    assert np.array_equal(named[2].numpy(), volumes["flair"])
+    stack = write(np.stack([volumes["t1"], volumes["t2"]], -1), "stack.nii.gz")
+    stacked = load({"image": stack, "channels": "t1,none"})["image"]
+    assert np.array_equal(stacked[2].numpy(), volumes["t1"])
+    assert torch.isnan(stacked).flatten(1).all(1).tolist() == [True, True, False, True]
+
+
+def test_the_label_of_a_request_is_read_beside_any_form(load, entry):
+    flat = {**entry["images"], **{key: entry[key] for key in ("label", "label_convention")}}
+    assert torch.equal(load(flat)["label"], load(entry)["label"])
 
 
 @pytest.mark.parametrize("fill", [0.0, 4.0, np.nan])

@@ -46,7 +46,7 @@ def test_modalities_that_are_not_configured_are_refused(load, entry, write):
             load({"case": "case_b", "image": "stack.nii.gz", "channels": channels})
 
 
-@pytest.mark.parametrize("images", [None, ["a.nii", "b.nii"]])
+@pytest.mark.parametrize("images", [None, 3.0])
 def test_an_entry_without_paths_is_refused(load, images):
     with pytest.raises(CaseError, match="case `case_b`: the entry gives .* for its images; expected `images`"):
         load({"case": "case_b", "image": images})
