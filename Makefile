@@ -1,27 +1,52 @@
 # `make demo` and `make test` do all of their own set-up: a virtual environment in .venv and the pinned packages.
+# `make label-test` and `make federated-test` have environments of their own, whose packages nothing else here needs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-STAMP = $(VENV)/.installed-$(shell cat requirements*.txt | cksum | cut -d' ' -f1)
-FEDERATED_VENV ?= .venv-federated
-FEDERATED_STAMP = $(FEDERATED_VENV)/.installed-$(shell cat requirements*.txt | cksum | cut -d' ' -f1)
+PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
+REQUIREMENTS = requirements-torch.txt requirements.txt requirements-dev.txt
+STAMP = $(VENV)/.installed-$(shell cat $(REQUIREMENTS) | cksum | cut -d' ' -f1)
+LABEL = .venv-label
+LABEL_REQUIREMENTS = $(REQUIREMENTS) requirements-label.txt requirements-label-nodeps.txt
+LABEL_STAMP = $(LABEL)/.installed-$(shell cat $(LABEL_REQUIREMENTS) | cksum | cut -d' ' -f1)
+FEDERATED = .venv-federated
+FEDERATED_REQUIREMENTS = $(REQUIREMENTS) requirements-federated.txt
+FEDERATED_STAMP = $(FEDERATED)/.installed-$(shell cat $(FEDERATED_REQUIREMENTS) | cksum | cut -d' ' -f1)
 
-.PHONY: demo test lint setup clean federated-setup federated-test
+.PHONY: demo test lint setup clean label-setup label-test federated-setup federated-test
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   phantoms, training, evaluation of all 15 subsets, report, inference: about 10 minutes on two CPU cores"
 	@echo "make test   the whole test suite"
 	@echo "make lint   style checks"
-	@echo "make federated-test   three simulated sites on NVIDIA FLARE; Python 3.10 or 3.11 (PYTHON=python3.11)"
+	@echo "make label-test       a MONAI Label server that serves this bundle (Python 3.10 or 3.11: PYTHON=python3.11)"
+	@echo "make federated-test   three simulated sites on NVIDIA FLARE (likewise)"
 
 setup: $(STAMP)
 
 # torch first: with it in place, the other packages do not pull another build of it
-$(STAMP): requirements.txt requirements-torch.txt requirements-dev.txt
+$(STAMP): $(REQUIREMENTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	$(BIN)/$(PIP_INSTALL) -r requirements-torch.txt
+	$(BIN)/$(PIP_INSTALL) -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+label-setup: $(LABEL_STAMP)
+
+$(LABEL_STAMP): $(LABEL_REQUIREMENTS)
+	$(PYTHON) -m venv $(LABEL)
+	$(LABEL)/bin/$(PIP_INSTALL) -r requirements-torch.txt
+	$(LABEL)/bin/$(PIP_INSTALL) -r requirements.txt -r requirements-dev.txt -r requirements-label.txt
+	$(LABEL)/bin/$(PIP_INSTALL) --no-deps -r requirements-label-nodeps.txt
+	@touch $@
+
+federated-setup: $(FEDERATED_STAMP)
+
+$(FEDERATED_STAMP): $(FEDERATED_REQUIREMENTS)
+	$(PYTHON) -m venv $(FEDERATED)
+	$(FEDERATED)/bin/$(PIP_INSTALL) -r requirements-torch.txt
+	$(FEDERATED)/bin/$(PIP_INSTALL) -r requirements.txt -r requirements-dev.txt -r requirements-federated.txt
 	@touch $@
 
 demo: $(STAMP)
@@ -30,21 +55,14 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest
 
+label-test: $(LABEL_STAMP)
+	$(LABEL)/bin/python -m pytest tests_label
+
+federated-test: $(FEDERATED_STAMP)
+	$(FEDERATED)/bin/python -m pytest tests_federated
+
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-# an environment of its own: FLARE pins packages that nothing else here needs
-federated-setup: $(FEDERATED_STAMP)
-
-$(FEDERATED_STAMP): requirements.txt requirements-torch.txt requirements-dev.txt requirements-federated.txt
-	$(PYTHON) -m venv $(FEDERATED_VENV)
-	$(FEDERATED_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
-	$(FEDERATED_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt \
-	  -r requirements-dev.txt -r requirements-federated.txt
-	@touch $@
-
-federated-test: $(FEDERATED_STAMP)
-	$(FEDERATED_VENV)/bin/python -m pytest tests_federated
-
 clean:
-	rm -rf $(VENV) $(FEDERATED_VENV) demo
+	rm -rf $(VENV) $(LABEL) $(FEDERATED) demo

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from monai.bundle import ConfigParser
 
+from scripts.data import label_conventions
 from scripts.data.label_conventions import get_convention
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +68,9 @@ def test_the_overlays_on_the_page_change_what_exists(modules, path):
         assert base.get_parsed_content(id) is not None
 
 
-def test_network_setting_and_data_set_of_the_page_go_together(modules, workflow, tmp_path):
+def test_network_setting_and_data_set_of_the_page_go_together(modules, workflow, tmp_path, monkeypatch):
+    written = yaml.safe_load(BLOCKS["scripts/data/label_conventions.yaml"])["prostate"]
+    monkeypatch.setitem(label_conventions._table()["conventions"], "prostate", written)
     names = [name for name in BLOCKS if name.startswith("configs/") and "method_" not in name]
     for name in names:
         (tmp_path / Path(name).name).write_text(BLOCKS[name])

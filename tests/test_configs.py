@@ -230,9 +230,12 @@ def test_inference_repeats_the_task_and_the_network_of_training(id_):
     assert read("inference.yaml")[id_] == read("train.yaml")[id_]
 
 
+FOR_THE_LABEL = ("keys", "label_required", "label_convention")
+
+
 def for_the_image(transform):
     """Describe what a transform does to the image, whatever else it is given."""
-    described = {key: value for key, value in transform.items() if key not in ("keys", "label_required")}
+    described = {key: value for key, value in transform.items() if key not in FOR_THE_LABEL}
     keys = transform.get("keys", "image")
     if isinstance(keys, list):
         place = keys.index("image")

@@ -32,7 +32,7 @@ class RunCheckpointHandler:
 
     Under ``save_dir``: ``checkpoint_epoch=<N>.pt`` (all of ``save_dict``, the newest ``num_kept`` of them) and
     ``best.pt`` (likewise, of the best validation). ``model_file`` is a flat state dict of the network alone: the best
-    by validation, or the last where nothing was validated.
+    by validation, or the last where nothing was validated: no validation yet, or none that scored a case (NaN).
 
     Attach to the trainer behind the handlers that change state at the end of an epoch (learning rate, validation), and
     behind those that log it: an epoch that a resumed run does not repeat is then in the logs, whenever the run died.

@@ -20,6 +20,7 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
 from ..data.audit import audit_section
+from ..data.datalist import listed_modalities
 from ..files import replacing, write_json
 from ..versions import package_versions
 
@@ -32,7 +33,8 @@ class RunRecordHandler:
     ``config.yaml`` is itself a configuration: ``python -m monai.bundle run training --config_file <it>`` repeats the
     run. It is left out where the process was not started by ``monai.bundle run``. Attach to the engine that runs.
 
-    With ``cases``, ``run.json`` also has ``data``: how many there are, and what they lack (``audit_section``).
+    With ``cases``, ``run.json`` also has ``data``: how many there are, and what they lack (``audit_section``) if every
+    one lists its modalities, as those of a datalist do and those of MONAI Label do not.
 
     Args:
         output_dir: folder of the run.
@@ -49,7 +51,10 @@ class RunRecordHandler:
         modalities: Sequence[str] = (),
     ) -> None:
         self.output_dir, self.seed = Path(output_dir), seed
-        self.data = {} if cases is None else {"data": audit_section(cases, modalities)}
+        self.data = {}
+        if cases is not None:
+            listed = all(map(listed_modalities, cases))
+            self.data = {"data": audit_section(cases, modalities) if listed else {"cases": len(cases)}}
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer or evaluator."""

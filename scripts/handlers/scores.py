@@ -43,6 +43,8 @@ class SubsetScoreHandler:
     one may add scores: what it puts into an item's output as ``further_scores``, subset to ``{(region, metric):
     value}``.
 
+    Where no case was scored, ``mean_dice`` is NaN.
+
     Attach to a ``CaseEvaluator`` whose inferer is a ``SubsetSlidingWindowInferer`` and whose postprocessing brings
     ``pred`` back to the grid of the label.
 
@@ -139,7 +141,7 @@ class SubsetScoreHandler:
             if any(r == region for r, _ in means)
         }
         engine.state.metrics.update({f"dice_{region}": value for region, value in per_region.items()})
-        engine.state.metrics["mean_dice"] = fmean(per_region.values()) if per_region else 0.0
+        engine.state.metrics["mean_dice"] = fmean(per_region.values()) if per_region else nan
         for subset in dict.fromkeys(subset for _, subset in means):
             of_subset = [mean for (_, name), mean in means.items() if name == subset]
             engine.state.metrics[f"dice/{subset.replace('+', '-')}"] = fmean(of_subset)

@@ -22,6 +22,7 @@ class ToLabelConventiond(MapTransform):
         convention: name, or mapping ``{file value: internal class}``.
         conventions: further label conventions by name, from configuration.
         allow_missing_keys: whether data without a key is left alone.
+        convention_key: where the data, such as a request to MONAI Label, may name a convention of its own.
 
     Shape:
         - input: ``(1, *S)`` internal classes, integers of any number type
@@ -37,15 +38,17 @@ class ToLabelConventiond(MapTransform):
         convention: str | Mapping = "brats2021",
         conventions: Mapping[str, Mapping] | None = None,
         allow_missing_keys: bool = False,
+        convention_key: str | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         get_convention(convention, conventions)  # a misspelt one is found before anything is segmented
-        self.convention, self.conventions = convention, conventions
+        self.convention, self.conventions, self.convention_key = convention, conventions, convention_key
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         result = dict(data)
+        convention = (data.get(self.convention_key) if self.convention_key else None) or self.convention
         for key in self.key_iterator(result):
-            values = from_internal(convert_to_numpy(result[key]), self.convention, self.conventions)
+            values = from_internal(convert_to_numpy(result[key]), convention, self.conventions)
             dtype = torch.uint8 if values.dtype.itemsize == 1 else torch.int32
             result[key] = convert_to_dst_type(values, result[key], dtype=dtype)[0]
         return result

@@ -112,6 +112,8 @@ class LoadCased(MapTransform):
     def _described(self, data: Mapping) -> Mapping:
         """Bring a folder, a list of files, or modalities beside other keys of a request to the form of a datalist."""
         source = data.get(self.image_key)
+        if source and not isinstance(data.get("images"), Mapping):  # a request for a batch says there which ones: all
+            data = {key: value for key, value in data.items() if key != "images"}
         named = {name: data[name] for name in self.modalities if data.get(name) and isinstance(data[name], PATHS)}
         folder = isinstance(source, PATHS) and Path(source).expanduser().is_dir()
         if data.get("images") is not None or not (named or folder or isinstance(source, (list, tuple))):

@@ -144,6 +144,7 @@ class KeepModalitiesd(AvailableModalitiesd):
         modalities: configured names, in channel order.
         image_key: of the image, ``(M, *S)`` with NaN in absent channels.
         available_key: of the modalities that are left, ``(M,)`` bool.
+        subset_key: where a case, such as a request to MONAI Label, may name a subset of its own.
 
     Raises:
         CaseError: if a case has none of the named modalities.
@@ -151,10 +152,15 @@ class KeepModalitiesd(AvailableModalitiesd):
     """
 
     def __init__(
-        self, subset: str, modalities: Sequence[str], image_key: str = "image", available_key: str = "available"
+        self,
+        subset: str,
+        modalities: Sequence[str],
+        image_key: str = "image",
+        available_key: str = "available",
+        subset_key: str | None = None,
     ) -> None:
         super().__init__(image_key, available_key)
-        self.modalities = tuple(modalities)
+        self.modalities, self.subset_key = tuple(modalities), subset_key
         self.wanted = parse_subset(subset, self.modalities)
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
@@ -163,12 +169,14 @@ class KeepModalitiesd(AvailableModalitiesd):
 
     def kept(self, data: Mapping[Hashable, object]) -> Tensor:
         """Find which of the named modalities are acquired: ``(M,)`` bool, at least one."""
+        own = data.get(self.subset_key) if self.subset_key else None
+        wanted = parse_subset(str(own), self.modalities) if own else self.wanted
         acquired = self._acquired(data)
-        kept = acquired & self.wanted
+        kept = acquired & wanted
         if not bool(kept.any()):
             raise CaseError(
                 str(data.get("case", "unnamed")),
-                f"subset `{subset_name(self.wanted.tolist(), self.modalities)}` was asked for, but the case has only "
+                f"subset `{subset_name(wanted.tolist(), self.modalities)}` was asked for, but the case has only "
                 f"`{subset_name(acquired.tolist(), self.modalities)}`",
             )
         return kept

@@ -26,6 +26,7 @@ MEANINGS = {
     "brats2023": ([0, 1, 2, 3], [BACKGROUND, NCR, ED, ET]),
     "brats2024": ([0, 1, 2, 3, 4], [BACKGROUND, NCR, ED, ET, BACKGROUND]),
     "msd": ([0, 1, 2, 3], [BACKGROUND, ED, NCR, ET]),
+    "monai_label": ([0, 1, 2, 3, 4], [BACKGROUND, NCR, ED, ET, ET]),
     "myops2020": ([0, 200, 500, 600, 1220, 2221], [BACKGROUND, MYO, LVB, RVB, EDEMA, SCAR]),
 }
 
@@ -69,7 +70,7 @@ def test_an_enhancing_tumour_of_2021_is_refused_as_2023_and_the_fitting_conventi
         to_internal(np.array([0, 1, 2, 4]), "brats2023")
     message = str(caught.value)
     assert "has the values [0, 1, 2, 4], but convention `brats2023` has [0, 1, 2, 3]" in message
-    assert "conventions that would fit: ['brats2015', 'brats2021', 'brats2024']" in message
+    assert "conventions that would fit: ['brats2015', 'brats2021', 'brats2024', 'monai_label']" in message
     assert "`label_convention` in the datalist" in message
 
 

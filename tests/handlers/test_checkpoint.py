@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from ignite.engine import Engine, Events
@@ -75,6 +77,15 @@ def test_only_a_validation_of_this_epoch_can_make_it_the_best(tmp_path):
 def test_a_first_validation_of_zero_is_better_than_none(tmp_path):
     run = Run(tmp_path, {2: 0.0, 4: 0.0}).to(4)
     assert run.best() == 2
+
+
+def test_a_validation_that_scored_no_case_counts_for_nothing(tmp_path):
+    run = Run(tmp_path, {1: math.nan, 3: 0.2, 4: math.nan})
+    run.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: seen.append(run.best()))
+    seen = []
+    run.to(5)
+    assert seen == [1, 2, 3, 3, 3]
+    assert run.handler.best_epoch == 3
 
 
 def test_before_any_validation_the_model_file_holds_the_last_network(tmp_path):

@@ -133,6 +133,12 @@ def test_what_the_cases_lack_is_recorded_with_the_run(tmp_path):
     assert "data" not in json.loads((tmp_path / "run.json").read_text())
 
 
+def test_cases_that_list_no_modalities_are_only_counted(tmp_path):
+    cases = [{"image": "a.nii", "label": "b.nii"}, {"image": "folder", "label": "c.nii"}]  # as MONAI Label has them
+    RunRecordHandler(str(tmp_path), seed=0, cases=cases, modalities=["t1"])(Engine(lambda engine, batch: None))
+    assert json.loads((tmp_path / "run.json").read_text())["data"] == {"cases": 2}
+
+
 def test_outside_of_a_bundle_run_there_is_no_configuration_to_write(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["my_program.py"])
     RunRecordHandler(str(tmp_path), seed=0)(Engine(lambda engine, batch: None))

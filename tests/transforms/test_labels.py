@@ -49,6 +49,13 @@ def test_a_convention_from_configuration_is_written():
         assert ToLabelConventiond(**arguments)({"pred": CLASSES})["pred"].flatten().tolist() == [0, 10, 20, 30]
 
 
+@pytest.mark.parametrize(("own", "values"), [("brats2023", [0, 1, 2, 3]), ("", [0, 1, 2, 4]), (None, [0, 1, 2, 4])])
+def test_a_request_may_name_its_own_convention(own, values):
+    transform = ToLabelConventiond("pred", "brats2021", convention_key="asked")
+    assert transform({"pred": CLASSES, "asked": own})["pred"].flatten().tolist() == values
+    assert ToLabelConventiond("pred", "brats2021")({"pred": CLASSES, "asked": own})["pred"].max() == 4
+
+
 def test_an_unknown_convention_is_found_at_once():
     with pytest.raises(ValueError, match="label convention `brats1999` is unknown; expected one of"):
         ToLabelConventiond("pred", "brats1999")

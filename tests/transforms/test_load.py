@@ -66,6 +66,12 @@ def test_a_modality_listed_without_a_file_is_absent(load, entry, nothing):
     assert bool(torch.isnan(load(entry)["image"][2]).all())
 
 
+def test_what_a_request_for_a_batch_says_of_its_images_is_passed_over(load, entry):
+    file = entry["images"]["t1"]
+    result = load({"image": [file], "images": "all"})
+    assert torch.isnan(result["image"]).flatten(1).all(1).tolist() == [True, True, False, True]
+
+
 def test_cases_with_different_modalities_collate(load, entry, listing):
     batch = list_data_collate([load(listing(entry, "flair")), load({**listing(entry, "t1", "t2"), "case": "case_b"})])
     assert batch["image"].shape[:2] == (2, 4)

@@ -147,6 +147,16 @@ def test_named_modalities_are_kept_or_shown_as_far_as_the_case_has_them(modaliti
     assert shown["image"] is data["image"]
 
 
+@pytest.mark.parametrize(("own", "expected"), [("t2", [0, 0, 0, 1]), ("all", [1, 1, 0, 1]), ("", [1, 0, 0, 0])])
+def test_a_request_may_name_its_own_subset(modalities, own, expected):
+    keep = KeepModalitiesd("flair", modalities, subset_key="asked")
+    assert keep({**case(2), "asked": own})["available"].int().tolist() == expected
+    assert keep(case(2))["available"].int().tolist() == [1, 0, 0, 0]
+    assert KeepModalitiesd("flair", modalities)({**case(2), "asked": own})["available"].int().tolist() == [1, 0, 0, 0]
+    with pytest.raises(CaseError, match=r"subset `t1` was asked for.*has only `flair\+t1ce\+t2`"):
+        keep({**case(2), "asked": "t1"})
+
+
 def test_random_modalities_are_shown_as_in_the_setting_that_does_so(modalities):
     shown = [
         transform.set_random_state(seed=3)(case(1))["available"].tolist()

@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""What MONAI Label relies on in the configurations; `tests_label` asks a real server."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import yaml
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def read(name):
+    return yaml.safe_load((CONFIGS / name).read_text(encoding="utf-8"))
+
+
+def test_what_a_request_may_change_is_text_that_a_viewer_can_show(workflow, modalities):
+    shown = workflow("inference.yaml", workflow_type="infer").parser.get_parsed_content("displayable_configs")
+    assert shown["channels"].split(",") == modalities
+    assert all(isinstance(value, str) and value for value in shown.values())
+    assert "displayable_configs" not in read("train.yaml"), "there it would be demanded of every request"
+
+
+def test_nothing_refers_to_what_a_request_may_change():
+    # MONAI Label writes the request's text into the configuration: a reference to it would run what begins with `$`
+    assert "displayable_configs" not in str(list(read("inference.yaml").values()))
+
+
+@pytest.fixture
+def corrected(phantoms, tmp_path):
+    """Make two entries as MONAI Label hands them over: a stacked file with a label of 3D Slicer, and a folder."""
+    folder = phantoms / "phantom_0004"
+    files = [folder / f"phantom_0004_{name}.nii.gz" for name in ("flair", "t1ce", "t1", "t2")]
+    label = nib.load(folder / "phantom_0004_seg.nii.gz")
+    values = np.asarray(label.dataobj)
+    assert set(np.unique(values)) == {0, 1, 2, 4}
+    nib.save(nib.Nifti1Image(np.where(values == 4, 3, values), label.affine), tmp_path / "label.nii.gz")
+    volume = np.stack([np.asarray(nib.load(file).dataobj) for file in files], axis=-1)
+    nib.save(nib.Nifti1Image(volume, label.affine), tmp_path / "stacked.nii.gz")
+    stacked = {"image": str(tmp_path / "stacked.nii.gz"), "label": str(tmp_path / "label.nii.gz")}
+    return [stacked, {"image": str(folder), "label": str(folder / "phantom_0004_seg.nii.gz")}]
+
+
+def test_corrected_labels_are_learnt_from_without_a_datalist(workflow, corrected, tmp_path):
+    places = {"dataset_dir": "", "bundle_root": str(tmp_path), "model_file": str(tmp_path / "model.pt")}
+    data = {"train::dataset::data": corrected, "validate::dataset::data": []}  # so few that none is kept
+    run = workflow("train.yaml", **places, **data, max_epochs=3, val_interval=2)
+    one, other = run.parser.get_parsed_content("validate::preprocessing")(corrected)
+    assert torch.equal(one["label"], other["label"]), "3 and 4 are both the enhancing tumour"
+    run.run()
+    trainer, evaluator = map(run.parser.get_parsed_content, ("train::trainer", "validate::evaluator"))
+    assert math.isnan(evaluator.state.metrics["mean_dice"])
+    last = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert all(torch.equal(value, trainer.network.state_dict()[name]) for name, value in last.items())
+    assert all(torch.isfinite(value).all() for value in last.values())
+    assert not (tmp_path / "data").exists(), "no phantoms stand in for a data set"
