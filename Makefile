@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed-$(shell cat requirements*.txt | cksum | cut -d' ' -f1)
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test export-test lint setup clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   phantoms, training, evaluation of all 15 subsets, report, inference: about 10 minutes on two CPU cores"
 	@echo "make test   the whole test suite"
+	@echo "make export-test   every network exported as ONNX"
 	@echo "make lint   style checks"
 
 setup: $(STAMP)
@@ -26,6 +27,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+export-test: $(STAMP)
+	$(BIN)/python -m pytest -m exports
 
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
