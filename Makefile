@@ -13,13 +13,14 @@ FEDERATED = .venv-federated
 FEDERATED_REQUIREMENTS = $(REQUIREMENTS) requirements-federated.txt
 FEDERATED_STAMP = $(FEDERATED)/.installed-$(shell cat $(FEDERATED_REQUIREMENTS) | cksum | cut -d' ' -f1)
 
-.PHONY: demo test lint setup clean label-setup label-test federated-setup federated-test
+.PHONY: demo test export-test lint setup clean label-setup label-test federated-setup federated-test
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   phantoms, training, evaluation of all 15 subsets, report, inference: about 10 minutes on two CPU cores"
 	@echo "make test   the whole test suite"
 	@echo "make lint   style checks"
+	@echo "make export-test      every network exported as ONNX, minutes each"
 	@echo "make label-test       a MONAI Label server that serves this bundle (Python 3.10 or 3.11: PYTHON=python3.11)"
 	@echo "make federated-test   three simulated sites on NVIDIA FLARE (likewise)"
 
@@ -54,6 +55,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+export-test: $(STAMP)
+	$(BIN)/python -m pytest -m exports
 
 label-test: $(LABEL_STAMP)
 	$(LABEL)/bin/python -m pytest tests_label

@@ -176,12 +176,19 @@ def test_the_named_run_is_a_reference_never_a_copy(names):
     assert config["run"] in (["$@train::trainer.run()"], ["$@validate::evaluator.run()"], ["$@evaluator.run()"])
 
 
-@pytest.mark.parametrize(
-    ("names", "workflow_type"),
-    [(["train.yaml"], "train"), (["train.yaml", "evaluate.yaml"], "train"), (["inference.yaml"], "infer")],
-)
-def test_the_properties_that_monai_asks_for_are_there(workflow, names, workflow_type):
-    assert workflow(*names, workflow_type=workflow_type).check_properties() == []
+WORKFLOWS = [[base] for base in BASES] + SERVED
+WORKFLOWS += [["train.yaml", "evaluate.yaml", name] for name in [*NETWORKS, *DATASETS, ALIGNMENT]]
+
+
+@pytest.mark.parametrize("names", WORKFLOWS, ids="+".join)
+def test_the_properties_that_monai_asks_for_are_there(workflow, hearts, tmp_path, names):
+    knobs = hearts if HEARTS in names else {}
+    if STUDENT in names:
+        network = workflow("train.yaml").parser.get_parsed_content("network")
+        torch.save(network.state_dict(), tmp_path / "teacher.pt")
+        knobs = {"teacher_file": str(tmp_path / "teacher.pt")}
+    workflow_type = "infer" if names[0] == "inference.yaml" else "train"
+    assert workflow(*names, workflow_type=workflow_type, **knobs).check_properties() == []
 
 
 COMBINATIONS = list(product(NETWORKS, SETTINGS))

@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..flags import as_flag
 from .outputs import AlignmentOutput
+from .packing import all_there
 
 ADAPTIVE, NORMAL = "adaptive", "normal"  # anchors that are no modality
 
@@ -67,7 +69,8 @@ class AnchorAlignment(nn.Module):
         - output: like ``features``
 
     Raises:
-        ValueError: if the anchor is neither of the two words nor a modality, or there is no level.
+        ValueError: if the anchor is neither of the two words nor a modality, there is no level, or an option is another
+            word than true or false.
 
     Reference:
         MedMAP, arXiv 2408.09465: the anchors, alignment of each modality by itself; filling and gradient into the
@@ -81,8 +84,8 @@ class AnchorAlignment(nn.Module):
         modalities: Sequence[str],
         anchor: str = ADAPTIVE,
         levels: Sequence[int] = (-1,),
-        fill: bool = True,
-        detach_anchor: bool = False,
+        fill: bool | str = True,
+        detach_anchor: bool | str = False,
     ) -> None:
         super().__init__()
         names = list(modalities)
@@ -93,7 +96,9 @@ class AnchorAlignment(nn.Module):
             )
         if len(levels) == 0:
             raise ValueError("`levels` is empty; expected encoder levels to align, such as [-1], the deepest one.")
-        self.levels, self.fill, self.detach_anchor = list(levels), fill, detach_anchor
+        self.levels = list(levels)
+        self.fill = as_flag(fill, "alignment::fill")
+        self.detach_anchor = as_flag(detach_anchor, "alignment::detach_anchor")
         self.at_origin = anchor == NORMAL
         # one of the two is in the state dict, so that weights fit only a network that is aligned likewise
         self.register_parameter("theta", nn.Parameter(torch.zeros(len(names))) if anchor == ADAPTIVE else None)
@@ -103,7 +108,7 @@ class AnchorAlignment(nn.Module):
 
     def forward(self, features: list[Tensor], available: Tensor) -> list[Tensor]:
         """Replace the features of absent modalities by the anchor, at every level."""
-        if not self.fill or bool(available.all()):
+        if not self.fill or all_there(available):
             return features
         weights = self.weights(available)
         filled: list[Tensor] = []

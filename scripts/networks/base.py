@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .alignment import NoAlignment
+from .alignment import AnchorAlignment, NoAlignment, broadcast
 from .blocks import channels_last, stack_modalities
 from .convolution import concatenate
 from .outputs import MultiModalOutput, PathOutput, StudentOutput
@@ -46,6 +46,7 @@ class IncompleteMultiModalNetwork(nn.Module):
         level_channels: channels of the encoder's levels, finest first.
         level_strides: by how much each level shrinks the size of the one before, rounding up; ``[1, 2, 2, ...]`` if not
             given.
+        alignment: what happens between encoders and fusion, ``NoAlignment`` if not given.
 
     Shape:
         - x: ``(B, M, *S)``
@@ -57,7 +58,9 @@ class IncompleteMultiModalNetwork(nn.Module):
     Attributes:
         checkpointing: in training, keep no activations of the encoders and decoders for the backward pass but compute
             them again there, part by part: far less memory for about a third more time. ``False`` at first.
-        alignment: what happens between encoders and fusion, ``NoAlignment`` at first.
+
+    Raises:
+        ValueError: if the alignment is of other modalities or levels.
 
     Note:
         Parameters that no sample of a batch uses get no gradient (``None``, not zero), so AdamW neither moves nor
@@ -66,14 +69,21 @@ class IncompleteMultiModalNetwork(nn.Module):
     """
 
     def __init__(
-        self, num_modalities: int, num_classes: int, level_channels: list[int], level_strides: list[int] | None = None
+        self,
+        num_modalities: int,
+        num_classes: int,
+        level_channels: list[int],
+        level_strides: list[int] | None = None,
+        alignment: AnchorAlignment | None = None,
     ) -> None:
         super().__init__()
         self.num_modalities = num_modalities
         self.num_classes = num_classes
         self.level_channels = level_channels
         self.checkpointing = False
-        self.alignment: nn.Module = NoAlignment()
+        if alignment is not None:
+            alignment.check(num_modalities, len(level_channels))
+        self.alignment: nn.Module = NoAlignment() if alignment is None else alignment
         self.level_strides = level_strides or [1] + [2] * (len(level_channels) - 1)
         shrinkage = math.prod(self.level_strides)
         self.smallest_size = shrinkage + 1 if shrinkage > 1 else 1  # two voxels at the deepest level
@@ -144,6 +154,9 @@ class IncompleteMultiModalNetwork(nn.Module):
         Returns:
             one stack ``(B, M, F_l, *S_l)`` for each level, finest first; exact zeros where not available.
         """
+        if not torch.jit.is_scripting():
+            if torch.compiler.is_exporting():
+                return self._encode_all(x, available)
         encoded: list[list[Tensor]] = []
         for m, encoder in enumerate(self.encoders):
             rows = available[:, m].nonzero().squeeze(1)
@@ -157,6 +170,14 @@ class IncompleteMultiModalNetwork(nn.Module):
                 levels = [place_rows(level, rows, x.shape[0]) for level in levels]
             encoded.append(levels)
         return self._stack_levels(x, encoded)
+
+    @torch.jit.unused
+    def _encode_all(self, x: Tensor, available: Tensor) -> list[Tensor]:
+        """Encode every modality, absent ones as zeros: an exported graph cannot leave out what a sample lacks."""
+        x = x.masked_fill(~broadcast(available, x), 0.0)
+        encoded = [encoder(channel) for encoder, channel in zip(self.encoders, x.split(1, dim=1), strict=True)]
+        stacks = [stack_modalities(list(levels)) for levels in zip(*encoded, strict=True)]
+        return [stack * broadcast(available, stack) for stack in stacks]  # (B, M, F_l, *S_l)
 
     def _stack_levels(self, x: Tensor, encoded: list[list[Tensor]]) -> list[Tensor]:
         """Stack the levels of all modalities, zeros in the place of those that were not encoded."""

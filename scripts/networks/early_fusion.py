@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from monai.networks.nets import DynUNet, SegResNet
 from torch import Tensor, nn
 
+from .alignment import AnchorAlignment
 from .base import IncompleteMultiModalNetwork
 
 MOST_GROUPS = 8  # of SegResNet's group normalisation
@@ -56,6 +57,7 @@ class EarlyFusion(IncompleteMultiModalNetwork):
         num_modalities: M.
         num_classes: C, with the background.
         multiple: voxels; images are padded with zeros to a multiple of it (``pad_to_multiple``) and cropped again.
+        alignment: what is to happen between encoders and fusion; nothing by default.
 
     Shape:
         - x: ``(B, M, *S)``, absent modalities NaN
@@ -64,9 +66,15 @@ class EarlyFusion(IncompleteMultiModalNetwork):
     """
 
     def __init__(
-        self, body: nn.Module, head: nn.Module, num_modalities: int, num_classes: int, multiple: int = 1
+        self,
+        body: nn.Module,
+        head: nn.Module,
+        num_modalities: int,
+        num_classes: int,
+        multiple: int = 1,
+        alignment: AnchorAlignment | None = None,
     ) -> None:
-        super().__init__(num_modalities, num_classes, level_channels=[1])
+        super().__init__(num_modalities, num_classes, level_channels=[1], alignment=alignment)
         self.body = body
         self.head = head
         self.multiple = multiple
@@ -110,14 +118,23 @@ class EarlyFusionSegResNet(EarlyFusion):
         num_classes: C, with the background.
         spatial_dims: 2 or 3.
         width: channels of the finest level; doubles with each of the four levels.
+        alignment: what is to happen between encoders and fusion; nothing by default.
     """
 
-    def __init__(self, num_modalities: int, num_classes: int, spatial_dims: int = 3, width: int = 16) -> None:
+    def __init__(
+        self,
+        num_modalities: int,
+        num_classes: int,
+        spatial_dims: int = 3,
+        width: int = 16,
+        alignment: AnchorAlignment | None = None,
+    ) -> None:
         norm = ("GROUP", {"num_groups": math.gcd(width, MOST_GROUPS)})
         network = SegResNet(spatial_dims, width, num_modalities, num_classes, norm=norm)
         # the features are what goes into the last convolution, behind normalisation and activation
         network.conv_final, head = network.conv_final[:-1], network.conv_final[-1]
-        super().__init__(network, head, num_modalities, num_classes, multiple=2 ** (len(network.blocks_down) - 1))
+        multiple = 2 ** (len(network.blocks_down) - 1)
+        super().__init__(network, head, num_modalities, num_classes, multiple, alignment)
 
 
 class EarlyFusionDynUNet(EarlyFusion):
@@ -131,9 +148,17 @@ class EarlyFusionDynUNet(EarlyFusion):
         num_classes: C, with the background.
         spatial_dims: 2 or 3.
         width: channels of the finest level; doubles with each level, up to 320.
+        alignment: what is to happen between encoders and fusion; nothing by default.
     """
 
-    def __init__(self, num_modalities: int, num_classes: int, spatial_dims: int = 3, width: int = 16) -> None:
+    def __init__(
+        self,
+        num_modalities: int,
+        num_classes: int,
+        spatial_dims: int = 3,
+        width: int = 16,
+        alignment: AnchorAlignment | None = None,
+    ) -> None:
         strides = [1] + [2] * (DYNUNET_LEVELS - 1)
         network = DynUNet(
             spatial_dims,
@@ -146,6 +171,5 @@ class EarlyFusionDynUNet(EarlyFusion):
             norm_name=("INSTANCE", {"affine": True, "eps": DYNUNET_EPSILON}),
         )
         # the network itself lists every layer twice, in these and by its role
-        super().__init__(
-            network.skip_layers, network.output_block, num_modalities, num_classes, multiple=math.prod(strides)
-        )
+        body, head = network.skip_layers, network.output_block
+        super().__init__(body, head, num_modalities, num_classes, math.prod(strides), alignment)

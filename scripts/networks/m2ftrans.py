@@ -27,6 +27,7 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from .alignment import AnchorAlignment
 from .base import IncompleteMultiModalNetwork
 from .blocks import ConvNormAct, Merge, initialize_convolutions, modality_columns, normalize_activate
 from .m2ftrans_attention import ChannelFusion
@@ -114,6 +115,7 @@ class M2FTrans(IncompleteMultiModalNetwork):
         transformer: size of the transformer, of width 16 x ``width``; if not given, the published one in proportion
             (for a width of 8: 128, mlp_width 4096, 8 heads, depth 3, dropout 0.1). Its dropout is also that of the
             channel-wise attention.
+        alignment: what is to happen between encoders and fusion; nothing by default.
 
     Shape:
         - x: ``(B, M, *S)``, absent modalities NaN, each length at least 17 voxels
@@ -135,9 +137,10 @@ class M2FTrans(IncompleteMultiModalNetwork):
         spatial_dims: int = 3,
         width: int = 8,
         transformer: TransformerSettings | None = None,
+        alignment: AnchorAlignment | None = None,
     ) -> None:
         level_channels = [width * 2**level for level in range(NUM_LEVELS)]
-        super().__init__(num_modalities, num_classes, level_channels)
+        super().__init__(num_modalities, num_classes, level_channels, alignment=alignment)
         deepest, coarse, hidden = level_channels[-1], level_channels[-2], 2 * width
         settings = transformer or TransformerSettings(width=deepest, mlp_width=32 * deepest, depth=3)
         grid = token_grid(patch_size, spatial_dims, NUM_LEVELS)

@@ -17,7 +17,13 @@ EPSILON = 1e-6  # of the layer normalisations
 
 
 def rows_by_modality(index: Tensor, shown: Tensor, num_modalities: int) -> list[Tensor]:
-    """List the rows of the folded ``B * A`` that show each of the M modalities: ``(B, A)`` each, to M of ``(n_m,)``."""
+    """List the rows of the folded ``B * A`` that show each of the M modalities: ``(B, A)`` each, to M of ``(n_m,)``.
+
+    While a network is being exported every modality is given, and its rows are listed whether it is shown or not.
+    """
+    if not torch.jit.is_scripting():
+        if torch.compiler.is_exporting():
+            return list(torch.arange(index.numel(), device=index.device).view(index.shape).unbind(dim=1))
     position = torch.where(shown, index, -1).flatten()
     return [(position == m).nonzero().squeeze(1) for m in range(num_modalities)]
 

@@ -27,6 +27,7 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
+from .alignment import AnchorAlignment
 from .base import IncompleteMultiModalNetwork
 from .blocks import Merge, ModalityNormActConv, NormActConv, initialize_convolutions
 from .transformer import PositionalTables, TransformerLayer, TransformerSettings, to_image, to_tokens, token_grid
@@ -121,6 +122,7 @@ class MMFormer(IncompleteMultiModalNetwork):
         width: channels of the finest level; doubles with each of the five levels.
         transformer: size of all transformers; the published ratios to ``width`` if not given (512, 4096, 8 heads,
             depth 1 for a width of 8).
+        alignment: what is to happen between encoders and fusion; nothing by default.
 
     Shape:
         - x: ``(B, M, *S)``, absent modalities NaN, each length at least 17 voxels
@@ -139,10 +141,11 @@ class MMFormer(IncompleteMultiModalNetwork):
         spatial_dims: int = 3,
         width: int = 8,
         transformer: TransformerSettings | None = None,
+        alignment: AnchorAlignment | None = None,
     ) -> None:
         settings = transformer or TransformerSettings(width=64 * width, mlp_width=512 * width)
         channels = [width * 2**level for level in range(NUM_LEVELS)]
-        super().__init__(num_modalities, num_classes, [*channels, settings.width], [1, 2, 2, 2, 2, 1])
+        super().__init__(num_modalities, num_classes, [*channels, settings.width], [1, 2, 2, 2, 2, 1], alignment)
         grid = token_grid(patch_size, spatial_dims, NUM_LEVELS)
         self.encoders = nn.ModuleList(
             HybridEncoder(spatial_dims, channels, grid, settings) for _ in range(num_modalities)

@@ -13,12 +13,24 @@ from .blocks import channels_last
 def present_in_batch(available: Tensor) -> Tensor:
     """List the modalities that some sample of the batch has: ``(B, M)`` bool to ``(A,)`` positions.
 
-    A batch that has nothing at all gets every position, so that layers always have an input (of zeros).
+    A batch that has nothing at all gets every position, so that layers always have an input (of zeros); and so does
+    every batch of an exported network, which is one graph for all subsets.
     """
+    if not torch.jit.is_scripting():
+        if torch.compiler.is_exporting():
+            return torch.arange(available.shape[1], device=available.device)
     index = available.any(dim=0).nonzero().squeeze(1)
     if index.numel() == 0:
         index = torch.arange(available.shape[1], device=available.device)
     return index
+
+
+def all_there(available: Tensor) -> bool:
+    """Tell whether nothing is missing; ``False`` in a network that is being exported, where that is not known."""
+    if not torch.jit.is_scripting():
+        if torch.compiler.is_exporting():
+            return False
+    return bool(available.all())
 
 
 def pack(features: list[Tensor], available: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
@@ -29,7 +41,7 @@ def pack(features: list[Tensor], available: Tensor) -> tuple[list[Tensor], Tenso
     """
     index = present_in_batch(available)
     shown = available.index_select(1, index)
-    complete = bool(shown.all())
+    complete = all_there(shown)
     packed: list[Tensor] = []
     for level in features:
         if index.shape[0] < level.shape[1]:

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""Brings a network to its device, with its alignment and the options that trade time for memory or for waiting."""
+"""Brings a network to its device, with the options that trade time for memory or for waiting."""
 
 from __future__ import annotations
 
 import torch
 
 from ..flags import as_flag
-from .alignment import AnchorAlignment
+from .alignment import AnchorAlignment, NoAlignment
 from .base import IncompleteMultiModalNetwork
 from .normalization import compile_normalization
 
@@ -29,14 +29,16 @@ def prepare_network(
         compiled: let ``torch.compile`` fuse normalisation and activation on the CPU, see ``compile_normalization``.
             The convolutions between them are library calls that compiling cannot improve, and what is computed depends
             on which modalities are there, so the network as a whole is not compiled.
-        alignment: what is to happen between encoders and fusion; nothing by default.
+        alignment: what the configuration says of it, which the network must have been made with.
 
     Raises:
-        ValueError: if an option is another word, or the alignment does not fit the network.
+        ValueError: if an option is another word, or the network was made without the alignment.
     """
-    if alignment is not None:
-        alignment.check(network.num_modalities, len(network.level_channels))
-        network.alignment = alignment
+    if alignment is not None and isinstance(network.alignment, NoAlignment):
+        raise ValueError(
+            f"an `alignment` is configured and the {type(network).__name__} of `network_def` has none; expected the "
+            "line `alignment: '%alignment'` in `network_def`, as configs/network_*.yaml have it."
+        )
     network = network.to(device)
     network.checkpointing = as_flag(checkpointing, "checkpointing")
     compile_normalization(as_flag(compiled, "compiled"))

@@ -18,6 +18,7 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
+from .alignment import AnchorAlignment
 from .base import IncompleteMultiModalNetwork
 from .blocks import ConvNormAct, Merge, ModalityConvNormAct, initialize_convolutions, normalize_activate
 from .mixing import mix_by_region
@@ -173,6 +174,7 @@ class RFNet(IncompleteMultiModalNetwork):
         num_classes: C, with the background.
         spatial_dims: 2 or 3.
         width: channels of the finest level, a multiple of 4; doubles with each of the four levels.
+        alignment: what is to happen between encoders and fusion; nothing by default.
 
     Shape:
         - x: ``(B, M, *S)``, absent modalities NaN, each length at least 9 voxels
@@ -185,11 +187,18 @@ class RFNet(IncompleteMultiModalNetwork):
         Ding et al., RFNet, ICCV 2021, in the variant of Shi et al., PASSION, ACM MM 2024.
     """
 
-    def __init__(self, num_modalities: int, num_classes: int, spatial_dims: int = 3, width: int = 8) -> None:
+    def __init__(
+        self,
+        num_modalities: int,
+        num_classes: int,
+        spatial_dims: int = 3,
+        width: int = 8,
+        alignment: AnchorAlignment | None = None,
+    ) -> None:
         if width < 4 or width % 4:
             raise ValueError(f"`width` is {width}; RFNet needs a positive multiple of 4 (the paper's is 8).")
         level_channels = [width * 2**level for level in range(4)]
-        super().__init__(num_modalities, num_classes, level_channels)
+        super().__init__(num_modalities, num_classes, level_channels, alignment=alignment)
         self.encoders = nn.ModuleList(ModalityEncoder(spatial_dims, level_channels) for _ in range(num_modalities))
         self.unimodal_decoder = UnimodalDecoder(spatial_dims, level_channels, num_classes)
         coarsest, hidden = level_channels[-1], 2 * width

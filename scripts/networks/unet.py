@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .alignment import AnchorAlignment
 from .base import IncompleteMultiModalNetwork
 from .blocks import initialize_convolutions
 from .packing import mean_of_shown
@@ -30,15 +31,23 @@ class MultiEncoderUNet(IncompleteMultiModalNetwork):
         num_classes: C, with the background.
         spatial_dims: 2 or 3.
         width: channels of the finest level; doubles with each of the five levels.
+        alignment: what is to happen between encoders and fusion; nothing by default.
 
     Shape:
         - x: ``(B, M, *S)``, absent modalities NaN, each length at least 17 voxels
         - output: ``(B, C, *S)`` logits in evaluation mode, ``MultiModalOutput`` in training mode
     """
 
-    def __init__(self, num_modalities: int, num_classes: int, spatial_dims: int = 3, width: int = 8) -> None:
+    def __init__(
+        self,
+        num_modalities: int,
+        num_classes: int,
+        spatial_dims: int = 3,
+        width: int = 8,
+        alignment: AnchorAlignment | None = None,
+    ) -> None:
         level_channels = [width * 2**level for level in range(NUM_LEVELS)]
-        super().__init__(num_modalities, num_classes, level_channels)
+        super().__init__(num_modalities, num_classes, level_channels, alignment=alignment)
         self.encoders = nn.ModuleList(ModalityEncoder(spatial_dims, level_channels) for _ in range(num_modalities))
         self.decoder = UnimodalDecoder(spatial_dims, level_channels, num_classes)
         initialize_convolutions(self)

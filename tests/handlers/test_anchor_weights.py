@@ -10,7 +10,6 @@ from ignite.engine import Engine
 
 from scripts.handlers.anchor_weights import AnchorWeightsHandler
 from scripts.networks.alignment import AnchorAlignment
-from scripts.networks.prepare import prepare_network
 from scripts.networks.rfnet import RFNet
 
 NAMES = ["a", "b", "c"]
@@ -18,7 +17,7 @@ NAMES = ["a", "b", "c"]
 
 def published(alignment):
     """Metrics of an epoch."""
-    network = prepare_network(RFNet(3, 2, spatial_dims=2, width=4), "cpu", alignment=alignment)
+    network = RFNet(3, 2, spatial_dims=2, width=4, alignment=alignment)
     engine = Engine(lambda engine, batch: None)
     AnchorWeightsHandler(network, NAMES).attach(engine)
     return engine.run([0], max_epochs=1).metrics

@@ -276,3 +276,10 @@ def test_no_alignment_changes_nothing():
     assert alignment(features, SHOWN) is features and alignment.completed(SHOWN) is SHOWN
     assert alignment.compare(features, SHOWN) is None and alignment.learnt_weights() is None
     assert alignment.state_dict() == {}
+
+
+def test_options_that_come_from_a_command_line_are_words():
+    alignment = AnchorAlignment(NAMES, fill="false", detach_anchor="true")
+    assert alignment.fill is False and alignment.detach_anchor is True
+    with pytest.raises(ValueError, match="`alignment::fill` is `perhaps`; expected true or false"):
+        AnchorAlignment(NAMES, fill="perhaps")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from scripts.networks.alignment import AnchorAlignment
 from scripts.networks.m2ftrans import M2FTrans
 from scripts.networks.mmformer import MMFormer
 from scripts.networks.normalization import compile_normalization, normalize_activate, normalize_activate_backward
@@ -79,6 +80,12 @@ def test_checkpointing_changes_nothing_where_no_gradient_is_wanted(image):
 def test_an_option_that_is_neither_on_nor_off_is_refused():
     with pytest.raises(ValueError, match="`checkpointing` is `maybe`; expected true or false"):
         prepare_network(RFNet(3, 3, width=4), "cpu", checkpointing="maybe")
+
+
+def test_a_network_that_was_made_without_the_configured_alignment_is_refused():
+    # it would be exported, loaded and served without it
+    with pytest.raises(ValueError, match="the RFNet of `network_def` has none; expected the line `alignment: '%align"):
+        prepare_network(RFNet(3, 3, width=4), "cpu", alignment=AnchorAlignment(["a", "b", "c"]))
 
 
 NEEDS_COMPILER = pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")

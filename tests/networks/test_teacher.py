@@ -12,7 +12,6 @@ from torch.testing import assert_close
 from scripts.networks.alignment import AnchorAlignment
 from scripts.networks.early_fusion import EarlyFusionSegResNet
 from scripts.networks.mmformer import MMFormer
-from scripts.networks.prepare import prepare_network
 from scripts.networks.teacher import FrozenTeacher, load_teacher
 from scripts.networks.unet import MultiEncoderUNet
 
@@ -21,8 +20,8 @@ NAMES = ["a", "b", "c"]
 
 def build(seed=0, width=4, num_classes=2, anchor=None):
     torch.manual_seed(seed)
-    network = MultiEncoderUNet(len(NAMES), num_classes, spatial_dims=2, width=width)
-    return prepare_network(network, "cpu", alignment=AnchorAlignment(NAMES, anchor) if anchor else None)
+    alignment = AnchorAlignment(NAMES, anchor) if anchor else None
+    return MultiEncoderUNet(len(NAMES), num_classes, spatial_dims=2, width=width, alignment=alignment)
 
 
 def saved(network, folder):
