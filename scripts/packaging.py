@@ -30,7 +30,7 @@ LARGE_FILES = "large_files.yml"
 FOLDERS = ("configs", "docs", "federated", "scripts", "tests", "tests_federated", "tests_label")
 FILES = ("LICENSE", "Makefile", "README.md", "metadata.json", "models/README.md", "pyproject.toml")
 ENDINGS = (".conf", ".css", ".html", ".json", ".md", ".npz", ".png", ".py", ".txt", ".yaml")
-WORKFLOWS = ("train", "inference")  # configurations that stand by themselves
+WORKFLOWS = (TRAINING, INFERENCE) = ("train", "inference")  # configurations that stand by themselves
 # What the weights were made for: ids that a training run's configuration shares with those of the package
 MODEL_IDS = (
     "modalities",
@@ -94,8 +94,8 @@ def build_package(
             "`--model_file`. Weights that are kept elsewhere (`--large_files_url`) are needed here for their hash."
         )
     configs = packaged_configs(root, {} if training is None else trained_ids(training))
-    check_weights(weights, configs["inference"])
-    check_settings(weights, configs["inference"])
+    check_weights(weights, configs[INFERENCE])
+    check_settings(weights, configs[INFERENCE])
     contents: dict[str, bytes | Path] = {**bundle_files(root), **config_files(root, configs), **side_files(weights)}
     if large_files_url is None:
         contents[WEIGHTS] = weights
@@ -135,7 +135,8 @@ def trained_ids(training: str | Path) -> dict[str, Any]:
 def packaged_configs(root: Path, ids: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Load training and inference, each with what the weights were made for: name of the workflow to configuration."""
     configs = {name: ConfigParser.load_config_file(str(root / "configs" / f"{name}.yaml")) for name in WORKFLOWS}
-    return {name: {id_: ids.get(id_, value) for id_, value in config.items()} for name, config in configs.items()}
+    chosen = {id_: value for id_, value in ids.items() if value != configs[TRAINING].get(id_)}
+    return {name: {id_: chosen.get(id_, value) for id_, value in config.items()} for name, config in configs.items()}
 
 
 def check_weights(weights: Path, config: Mapping[str, Any]) -> None:

@@ -92,15 +92,15 @@ def work_together(rank, folder, runs):
 
 
 @pytest.fixture(scope="module")
-def lists(phantoms):
+def lists(phantoms, tmp_path_factory):
     """Datalists: 4 training cases, 3 of them incomplete; and one case that lacks T1ce."""
     sections = {name: read_section(phantoms / "datalist.json", name) for name in ("training", "validation", "testing")}
     four = sections["training"] + sections["validation"]
     (one,) = sections["validation"]
     one = {**one, "images": {name: file for name, file in one["images"].items() if name != "t1ce"}}
-    found = {}
+    found, folder = {}, tmp_path_factory.mktemp("lists")
     for name, cases in {"four": four, "one": [one]}.items():
-        found[name] = str(phantoms / f"{name}.json")
+        found[name] = str(folder / f"{name}.json")
         write_datalist(found[name], {**sections, "training": cases}, ["flair", "t1ce", "t1", "t2"])
     return found
 
