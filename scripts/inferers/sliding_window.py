@@ -161,7 +161,8 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
         for observe in self.probability_observers:
             for case in convert_to_tensor(probabilities, track_meta=False):
                 observe(case, subsets)
-        return probabilities.argmax(dim=2).to(torch.uint8)  # (B, K, *S)
+        # not argmax, which takes six times as long on the CPU; nor all subsets at once, whose indices are int64
+        return torch.stack([each.max(dim=1).indices.to(torch.uint8) for each in probabilities.unbind(1)], dim=1)
 
     @staticmethod
     def _fuse(network: nn.Module, features: list[Tensor], subset: Tensor) -> Tensor:
