@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from pydoc import locate
 
+import ignite.distributed as idist
 import pytest
 import torch
 import yaml
@@ -192,8 +193,8 @@ def test_the_properties_that_monai_asks_for_are_there(workflow, hearts, tmp_path
     with ExitStack() as stack:
         if any(name.startswith("multi_gpu") for name in names):
             knobs = {"initialize": []}  # this is the only process
-            torch.distributed.init_process_group("gloo", f"file://{tmp_path}/meeting", rank=0, world_size=1)
-            stack.callback(torch.distributed.destroy_process_group)
+            idist.initialize("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
+            stack.callback(idist.finalize)
         assert workflow(*names, workflow_type=workflow_type, **knobs).check_properties() == []
 
 
