@@ -222,7 +222,8 @@ def test_a_batch_segments_every_patient_into_the_data_store(server, phantoms, st
 def test_a_training_can_be_stopped_and_leaves_nothing_behind(server):
     alone = len(server.started())
     server("POST", f"/train/{NAME}", json={"max_epochs": 10000, "val_split": 0, "device": "cpu"})
-    server.wait_until(lambda: len(server.started()) > alone)
+    server.wait_until(lambda: server("GET", "/train/").json()["status"] == "RUNNING")
+    assert len(server.started()) > alone
     server("DELETE", "/train/")
     assert server("GET", "/train/").json()["status"] == "STOPPED"
     server.wait_until(lambda: len(server.started()) == alone)
