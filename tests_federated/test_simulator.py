@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+from scripts.modalities import modality_subsets, subset_name
 from scripts.phantom.dataset import PhantomSettings, write_phantoms
 
 ROOT = Path(__file__).parents[1]
@@ -183,9 +184,10 @@ def test_what_leaves_a_site_is_updates_counts_and_means_over_cases(federation):
         record = json.loads((federation["records"] / f"{site}_train_0.json").read_text(encoding="utf-8"))
         counts = {name: TRAINING_CASES[site] * (name in modalities) for name in MODALITIES}
         assert record["meta"]["training_cases"] == {"cases": TRAINING_CASES[site], "cases_by_modality": counts}
+    subsets = {"dice/" + subset_name(row, MODALITIES).replace("+", "-") for row in modality_subsets(4).tolist()}
     for file in federation["records"].glob("*_validate_*.json"):
         metrics = json.loads(file.read_text(encoding="utf-8"))["data"]
-        assert set(metrics) <= {"mean_dice", "dice_wt", "dice_tc", "dice_et"} and "mean_dice" in metrics
+        assert set(metrics) <= {"mean_dice", "dice_wt", "dice_tc", "dice_et", *subsets} and "mean_dice" in metrics
 
 
 def test_every_site_scores_the_final_and_the_best_global_network(federation):
