@@ -94,10 +94,7 @@ class Segmenter:
         ModelLoader(_made(parser, "model_file"), self._evaluator.network).load()
 
     def __call__(
-        self,
-        source: Source,
-        output: str | PathLike | None = None,
-        channels: str | Sequence[str | None] | None = None,
+        self, source: Source, output: str | PathLike | None = None, channels: str | Sequence[str | None] | None = None
     ) -> PatientSegmentation:
         """Segment one patient.
 

@@ -86,10 +86,7 @@ def _complete(cases: list[dict], modalities: Sequence[str], where: str) -> list[
 
 
 def find_patients(
-    dataset_dir: str,
-    modalities: Sequence[str],
-    layout: str = "auto",
-    patterns: Mapping[str, str] | None = None,
+    dataset_dir: str, modalities: Sequence[str], layout: str = "auto", patterns: Mapping[str, str] | None = None
 ) -> list[dict]:
     """Find the patients of a folder for inference; labels, where there are any, are left aside.
 

@@ -44,11 +44,7 @@ class RunRecordHandler:
     """
 
     def __init__(
-        self,
-        output_dir: str,
-        seed: int,
-        cases: Sequence[dict] | None = None,
-        modalities: Sequence[str] = (),
+        self, output_dir: str, seed: int, cases: Sequence[dict] | None = None, modalities: Sequence[str] = ()
     ) -> None:
         self.output_dir, self.seed = Path(output_dir), seed
         self.data = {}

@@ -46,12 +46,7 @@ def markdown_table(summary: Mapping[str, Any]) -> str:
     """Render a summary of `summarise` for people: conventions, cases left out, a table for each metric."""
     lines = ["# Scores per subset of modalities", ""]
     if summary["num_cases"]:
-        lines += [
-            *convention_lines(summary),
-            f"- {summary['averaging']}",
-            f"- {summary['intervals']}",
-            f"- {COUNTING}",
-        ]
+        lines += [*convention_lines(summary), f"- {summary['averaging']}", f"- {summary['intervals']}", f"- {COUNTING}"]
     lines += _case_lines(summary)
     if summary["num_cases"]:
         lines += ["", LEGEND]

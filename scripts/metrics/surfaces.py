@@ -69,10 +69,7 @@ def _pooled(forward: NDArray, backward: NDArray) -> float:
     return float(np.quantile(np.concatenate([forward, backward]), 0.95))
 
 
-HD95_FROM_DISTANCES: Mapping[str, Callable[[NDArray, NDArray], float]] = {
-    "monai": _directed_maximum,
-    "pooled": _pooled,
-}
+HD95_FROM_DISTANCES: Mapping[str, Callable[[NDArray, NDArray], float]] = {"monai": _directed_maximum, "pooled": _pooled}
 """How HD95 is made from the distances of both directions, by name of the convention."""
 
 

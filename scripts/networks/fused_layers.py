@@ -136,14 +136,7 @@ class _NormActConv(Function):
                 to_joined = normalize_activate_backward(to_activated, activated, zero_if_constant(inverse_std))
                 to_inputs.append(join_backward(to_joined, part, ctx.size))
         each = [concatenate(list(grads)) for grads in zip(*to_inputs, strict=True)] or [None] * len(inputs)
-        return (
-            sum(to_weight) if needed[1] else None,
-            sum(to_bias) if needed[2] else None,
-            None,
-            None,
-            None,
-            *each,
-        )
+        return (sum(to_weight) if needed[1] else None, sum(to_bias) if needed[2] else None, None, None, None, *each)
 
 
 class _NormAct(Function):

@@ -117,9 +117,11 @@ def _durations(minutes: Mapping[Run, float]) -> str:
 def _origin(records: Sequence[Mapping[str, Any]]) -> str:
     """Say what the runs were made with."""
     commits = {
-        f"commit {each['git_commit'][:9]}{' with changes' * bool(each['git_changes'])}"
-        if each["git_commit"]
-        else "a copy without git"
+        (
+            f"commit {each['git_commit'][:9]}{' with changes' * bool(each['git_changes'])}"
+            if each["git_commit"]
+            else "a copy without git"
+        )
         for each in records
     }
     versions = {", ".join(f"{name} {number}" for name, number in each["versions"].items()) for each in records}

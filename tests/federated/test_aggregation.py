@@ -105,9 +105,5 @@ def test_a_site_of_another_width_is_refused(average):
 
 
 def test_cases_are_counted_by_what_they_list():
-    cases = [
-        {"images": {"a": "1a"}},
-        {"images": {"a": "2a", "b": "2b"}},
-        {"image": "3", "channels": ["b", None]},
-    ]
+    cases = [{"images": {"a": "1a"}}, {"images": {"a": "2a", "b": "2b"}}, {"image": "3", "channels": ["b", None]}]
     assert count_cases(cases, ["b", "a", "c"]) == {"cases": 3, "cases_by_modality": {"b": 2, "a": 2, "c": 0}}

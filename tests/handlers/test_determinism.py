@@ -39,7 +39,7 @@ def drawn(seed, last_epoch, first_epoch=1, num_workers=0, disturbance=0):
     engine, batches = engine_over(num_workers)
     EpochSeedHandler(seed).attach(engine)
     for _ in range(disturbance):
-        torch.rand(3), np.random.rand(3), random.random(), engine.data_loader.dataset[0]  # noqa: NPY002
+        _ = torch.rand(3), np.random.rand(3), random.random(), engine.data_loader.dataset[0]  # noqa: NPY002
     if first_epoch > 1:
         state = {"epoch": first_epoch - 1, "max_epochs": last_epoch, "epoch_length": 4}
         engine.add_event_handler(Events.STARTED, lambda: engine.load_state_dict(state))  # as resuming does

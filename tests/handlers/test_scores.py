@@ -45,10 +45,7 @@ def volume(*voxels):
 # Case 1 has both modalities and the truth 2 2 3; case 2 has FLAIR alone and no enhancing tumour in its truth 2 2.
 TRUTH = {"1": (2, 2, 3), "2": (2, 2)}
 FLAIR, T2, BOTH = (True, False), (False, True), (True, True)
-PREDICTIONS = {
-    "1": {FLAIR: (2, 0, 0), T2: (2, 2, 3), BOTH: (2, 2, 3, 3)},
-    "2": {FLAIR: (2, 2, 0, 2)},
-}
+PREDICTIONS = {"1": {FLAIR: (2, 0, 0), T2: (2, 2, 3), BOTH: (2, 2, 3, 3)}, "2": {FLAIR: (2, 2, 0, 2)}}
 # Dice = 2 |overlap| / (|prediction| + |truth|); WT is every class, ET is 3.
 DICE = {
     ("1", "flair", "wt"): 2 * 1 / (1 + 3),

@@ -10,11 +10,7 @@ from scripts.metrics.empty_policy import EMPTY_POLICIES, empty_policy
 
 NAN = math.nan
 # policy: (dice, hd95, nsd) where both masks are empty, (dice, hd95, nsd) where exactly one is
-TABLE = {
-    "brats": ((1, 0, 1), (0, 373.13, 0)),
-    "passion": ((1, 0, 1), (0, 1, 0)),
-    "nan": ((NAN, NAN, NAN), (0, NAN, 0)),
-}
+TABLE = {"brats": ((1, 0, 1), (0, 373.13, 0)), "passion": ((1, 0, 1), (0, 1, 0)), "nan": ((NAN, NAN, NAN), (0, NAN, 0))}
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -55,9 +55,7 @@ def test_each_metric_has_a_table_with_a_column_for_each_region(tmp_path, complet
 
 
 def test_a_region_without_a_metric_has_no_column_and_no_cell(tmp_path, write_scores):
-    cases = {
-        "a": {"t1": {("wt", "dice"): 0.5, ("wt", "ece"): 0.1, ("et", "dice"): 0.5}, "t2": {("et", "dice"): 0.5}},
-    }
+    cases = {"a": {"t1": {("wt", "dice"): 0.5, ("wt", "ece"): 0.1, ("et", "dice"): 0.5}, "t2": {("et", "dice"): 0.5}}}
     found = tables(markdown_table(summarise(write_scores(tmp_path / "s.csv", cases))))
     assert found["ECE"][0] == ["modalities", "t1", "t2", "WT", "n"]
     assert found["Dice"][2] == ["1", "○", "●", "-", "0.500", "1"]

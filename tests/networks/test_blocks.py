@@ -164,8 +164,8 @@ def test_mixing_given_modalities_equals_concatenating_all_with_zeros_for_the_res
     assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
     weigh = torch.randn_like(expected)
-    (gradient, weight_gradient) = torch.autograd.grad((found * weigh).sum(), [features, block.conv.weight])
-    (gradient_all, weight_gradient_all) = torch.autograd.grad((expected * weigh).sum(), [whole, block.conv.weight])
+    gradient, weight_gradient = torch.autograd.grad((found * weigh).sum(), [features, block.conv.weight])
+    gradient_all, weight_gradient_all = torch.autograd.grad((expected * weigh).sum(), [whole, block.conv.weight])
     assert_close(gradient, gradient_all.unflatten(1, [4, 3])[:, index], rtol=1e-4, atol=1e-5)
     assert_close(weight_gradient, weight_gradient_all, rtol=1e-4, atol=1e-4)
 

@@ -12,14 +12,7 @@ from scipy import stats
 from scripts.files import write_json
 from scripts.metrics.tables import ScoreWriter
 from scripts.study.plan import Run
-from scripts.study.results import (
-    collect_gaps,
-    collect_scores,
-    compare,
-    mean_interval,
-    mean_per_modality,
-    mean_per_seed,
-)
+from scripts.study.results import collect_gaps, collect_scores, compare, mean_interval, mean_per_modality, mean_per_seed
 
 NAN = math.nan
 # Dice of two cases for each subset and region: the second case lacks ET, and T2

@@ -74,10 +74,7 @@ def lines(capsys, *arguments: str) -> list[list[str]]:
         ),
         ("+network_def: {bias: false}", {"network_def::bias": False}),
         ("+train::handlers: [{_target_: Second}]", {"train::handlers::1::_target_": "Second"}),
-        (
-            "+train::trainer: {nested: {x: 7}}",
-            {"train::trainer::nested::x": 7, "train::trainer::nested::y": GONE},
-        ),
+        ("+train::trainer: {nested: {x: 7}}", {"train::trainer::nested::x": 7, "train::trainer::nested::y": GONE}),
         ("names: null", {"names": None}),
         ("names: []", {"names": []}),
         ("train::handlers::0::flag: true", {"train::handlers::0::flag": True}),
@@ -140,10 +137,7 @@ def test_a_key_written_twice_in_one_file_is_a_warning_and_the_second_counts(file
 def test_the_command_line_wins_over_every_file(files, capsys):
     paths = files("max_epochs: 4")
     printed = lines(capsys, *paths, "--max_epochs", "5", "--train#trainer#max_epochs=6", "--grep", "command line")
-    assert printed == [
-        ["max_epochs", "5", "command", "line"],
-        ["train::trainer::max_epochs", "6", "command", "line"],
-    ]
+    assert printed == [["max_epochs", "5", "command", "line"], ["train::trainer::max_epochs", "6", "command", "line"]]
 
 
 def test_none_on_the_command_line_changes_nothing(files):
