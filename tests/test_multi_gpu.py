@@ -147,12 +147,10 @@ def test_two_processes_learn_what_one_learns_from_the_same_cases(runs, together)
         assert_close(found["weights"][0], first, rtol=1e-3, atol=2e-6)
         for epoch, tolerance in enumerate((1e-5, 2e-3)):
             metrics = alone["metrics"][epoch]
-            names = [name for name in metrics if re.match("coefficient|distance|preference", name)]
-            assert len(names) == 3 * 4
+            names = [name for name in metrics if re.match("coefficient|distance|preference|mean_dice", name)]
+            assert len(names) == 3 * 4 + 1
             expected = pytest.approx([metrics[name] for name in names], abs=tolerance)
             assert [found["metrics"][epoch][name] for name in names] == expected
-            # single voxels tip over by rounding
-            assert found["metrics"][epoch]["mean_dice"] == pytest.approx(metrics["mean_dice"], abs=2e-3)
     rows = [alone["metrics"][0][f"coefficient/{name}"] for name in ("flair", "t1ce", "t1", "t2")]
     assert np.isfinite(rows).all() and np.std(rows) > 20 * 1e-5
 
