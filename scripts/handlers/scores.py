@@ -34,8 +34,8 @@ class SubsetScoreHandler:
     """Score each case, subset and region as the case completes; sum up when the run does.
 
     Publishes ``engine.state.metrics["mean_dice"]``, the mean over regions of the mean over subsets of the mean over
-    cases, ``dice_<region>``, and for each subset the mean over regions as ``dice/<subset>``, written ``flair-t2``: no
-    name in MLflow has a plus. The cases are those of all processes.
+    cases, ``dice_<region>``, and for each subset the mean over regions as ``dice/<subset>``, its modalities joined by
+    ``-``: no name in MLflow has a plus. The cases are those of all processes.
 
     With a ``store`` the scores of each case go there as the case completes, and behind the last one ``per_case.csv``
     (one row for each case, subset, region and metric), ``summary.json`` and ``summary.md`` are made of what the store
