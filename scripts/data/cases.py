@@ -19,6 +19,7 @@ from .layouts import find_cases
 logger = logging.getLogger(__name__)
 
 PHANTOM_CASES = {"training": 16, "validation": 2, "testing": 4}
+HELD_BACK = {"validation": 6, "testing": 30}
 PHANTOM_SPACING = 2.0  # mm; a brain is about 70 x 90 x 70 voxels
 
 
@@ -57,6 +58,35 @@ def read_cases(
         )
     cases = read_section(path, section, modalities)
     return _complete(cases, modalities, f"section `{section}` of {path}") if as_flag(complete, "complete") else cases
+
+
+def held_back_phantoms(
+    section: str,
+    modalities: Sequence[str],
+    folder: str,
+    spacing_mm: float = PHANTOM_SPACING,
+    seed: int = 0,
+    variety: str = "randomized",
+    num_cases: Mapping[str, int] | None = None,
+) -> list[dict]:
+    """Read one section of phantoms that no training sees; make them first if they are not there.
+
+    Args:
+        section: ``"validation"`` or ``"testing"``.
+        modalities: names that the run knows, in channel order.
+        folder: of the phantoms, a data set with a datalist; also to be named as ``dataset_dir``.
+        spacing_mm: edge of a voxel, in mm.
+        seed: of the patients; to be another than that of training.
+        variety: how much phantoms differ, a name of ``scripts/phantom/variety.yaml``.
+        num_cases: number of cases of each section; by default ``HELD_BACK``.
+
+    Raises:
+        ValueError: if the folder holds phantoms of other settings.
+    """
+    settings = PhantomSettings(float(spacing_mm), None, tuple(modalities), int(seed), variety)
+    with idist.one_rank_first():
+        datalist = write_phantoms(folder, num_cases or HELD_BACK, settings)
+    return read_section(datalist, section, modalities)
 
 
 def datalist_path(dataset_dir: str, datalist_file: str = "datalist.json", phantom_dir: str | None = None) -> Path:

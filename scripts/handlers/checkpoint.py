@@ -14,6 +14,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 from monai.handlers import CheckpointLoader
+from torch import nn
 
 from ..files import replacing
 from ..flags import as_flag
@@ -43,6 +44,7 @@ class RunCheckpointHandler:
         save_dir: folder of the resumable checkpoints.
         save_dict: name to object with ``state_dict`` and ``load_state_dict``; ``model`` is the network.
         model_file: path of the flat state dict, e.g. ``models/model.pt``.
+        deployed: the network whose state dict that is, such as an average over training; ``None``: ``model``.
         evaluator: the validation engine whose ``metric`` decides what is best; ``None`` keeps the last network.
         metric: name in ``evaluator.state.metrics``, larger is better.
         num_kept: how many epochs' checkpoints to keep.
@@ -59,6 +61,7 @@ class RunCheckpointHandler:
         save_dir: str,
         save_dict: Mapping[str, Any],
         model_file: str,
+        deployed: nn.Module | None = None,
         evaluator: Evaluator | None = None,
         metric: str = "mean_dice",
         num_kept: int = 2,
@@ -68,6 +71,7 @@ class RunCheckpointHandler:
             raise ValueError(f"`save_dict` has {sorted(save_dict)}; expected `model`, the network, among them.")
         self.save_dir, self.model_file = Path(save_dir), Path(model_file)
         self.save_dict = {**save_dict, "best": self}
+        self.deployed = save_dict["model"] if deployed is None else deployed
         self.evaluator, self.metric = evaluator, metric
         self.num_kept, self.resume = num_kept, as_flag(resume, "resume")
         self.best_value, self.best_epoch = -1.0, 0
@@ -141,12 +145,11 @@ class RunCheckpointHandler:
             self._write(engine, improved)
 
     def _write(self, engine: Engine, improved: bool) -> None:
-        model = self.save_dict["model"]
         state = {name: each.state_dict() for name, each in self.save_dict.items()}
         if improved:
             save_atomically(state, self.save_dir / "best.pt")
         if improved or self.best_epoch == 0:
-            save_atomically(model.state_dict(), self.model_file)
+            save_atomically(self.deployed.state_dict(), self.model_file)
         # last: a run that dies in between repeats the epoch
         save_atomically(state, self.save_dir / f"checkpoint_epoch={engine.state.epoch}.pt")
         for old in sorted(self.save_dir.glob("checkpoint_epoch=*.pt"), key=_epoch)[: -self.num_kept]:

@@ -10,15 +10,15 @@ from scipy import ndimage
 
 from .fields import random_field
 from .grid import Grid
+from .variety import Variety, draw
 
-POINT_SPREAD_MM = 0.42  # standard deviation
-THICK_SLICES = 0.4  # probability that an image was acquired in thick slices
+BIAS_MM = 62.0  # size of the bias field's lattice
 
 
-def acquire(signal: NDArray, brain: NDArray, grid: Grid, rng: np.random.Generator) -> NDArray:
+def acquire(signal: NDArray, brain: NDArray, grid: Grid, rng: np.random.Generator, variety: Variety) -> NDArray:
     """Turn an ideal signal into an image: ``(X, Y, Z)`` int16, zero outside of the brain and at least 1 inside.
 
-    Thick slices blur one direction, then the magnitude of a complex signal with Gaussian noise is taken (Rician noise),
+    Thick slices blur one direction, intensities are raised to a power where the variety says so, then the magnitude of a complex signal with Gaussian noise is taken (Rician noise),
     a smooth bias field is multiplied, and the result is rounded in arbitrary units as scanners give them.
 
     Args:
@@ -26,21 +26,26 @@ def acquire(signal: NDArray, brain: NDArray, grid: Grid, rng: np.random.Generato
         brain: ``(X, Y, Z)`` bool.
         grid: where the voxels lie.
         rng: the image's own.
+        variety: how much images differ.
     """
+    further = rng.spawn(1)[0]
     blur_mm = np.zeros(3)
-    axis, thickness, thick = rng.integers(3), rng.uniform(2.0, 5.0), rng.random() < THICK_SLICES
+    probability, *thicknesses = variety.thick_slices
+    axis, thickness, thick = rng.integers(3), draw(rng, thicknesses), rng.random() < probability
     blur_mm[axis] = thickness / 12**0.5 if thick else 0.0  # deviation of a box of that width
-    noise_level = rng.uniform(0.015, 0.04)
-    bias = np.exp(rng.uniform(0.04, 0.11) * random_field(rng, grid.axes, 62.0)[brain])
+    noise_level = draw(rng, variety.noise)
+    bias = np.exp(draw(rng, variety.bias) * random_field(rng, grid.axes, BIAS_MM)[brain])
     unit = np.exp(rng.uniform(np.log(250), np.log(2500)))
 
     image = np.zeros(brain.shape, np.float32)
     reference = max(float(np.median(signal)), 1e-6)
     image[brain] = signal / reference
+    if variety.gamma:
+        image **= np.float32(np.exp(variety.gamma * further.standard_normal()))
     image = _blur(image, brain, blur_mm / grid.spacing)
     noise = rng.standard_normal((2, np.count_nonzero(brain)), dtype=np.float32) * np.float32(noise_level)
     image[brain] = np.hypot(image[brain] + noise[0], noise[1])
-    image = _blur(image, brain, np.full(3, POINT_SPREAD_MM / grid.spacing))
+    image = _blur(image, brain, np.full(3, draw(further, variety.point_spread_mm) / grid.spacing))
     image[brain] = np.clip(np.round(image[brain] * bias * unit), 1, np.iinfo(np.int16).max)
     return image.astype(np.int16)
 

@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 
 from .fields import random_field, separable_product
 from .grid import BRAIN_BOX, MARGIN
+from .variety import Variety, draw
 
 TISSUES = ("grey", "deep_grey", "white", "csf", "vessel", "choroid")
 GREY, DEEP_GREY, WHITE, CSF, VESSEL, CHOROID = range(len(TISSUES))
@@ -23,6 +24,9 @@ DEEP_CENTRE, DEEP_AXES = (0.0, -3.0, 4.0), (34.0, 33.0, 19.0)
 # Choroid plexus of the lateral ventricles' atria (either side), in mm of MNI152.
 CHOROID_CENTRE, CHOROID_RADIUS = (23.0, -41.0, 10.0), (4.5, 6.0, 7.0)
 
+UNEVEN_MM = 22.0  # size of the places where the skull was stripped better or worse
+STRIPPING_LIMITS = (0.12, 0.93)  # of the blurred brain mask, about 3 mm outside of the brain and 3 mm inside
+MENINGES_BELOW = 0.47  # level of the blurred brain mask at which what covers the brain begins, about its edge
 # Ellipsoid around the lateral and third ventricles: centre and half axes, in mm of MNI152.
 VENTRICLES = ((0.0, -9.0, 9.0), (34.0, 52.0, 28.0))
 
@@ -53,6 +57,8 @@ class Head(NamedTuple):
         atrophy: how much wider the spaces of cerebrospinal fluid are (dimensionless factor).
         sharpness: exponent that undoes the blur of averaging 152 brains.
         stripping: how tightly the skull was stripped, as a level of the blurred brain mask.
+        deformation: factor of the elastic deformation.
+        unevenness: deviation of the level of stripping over the brain.
     """
 
     matrix: NDArray
@@ -61,6 +67,8 @@ class Head(NamedTuple):
     atrophy: float
     sharpness: float
     stripping: float
+    deformation: float
+    unevenness: float
 
 
 def around_ventricles(coordinates: NDArray) -> NDArray:
@@ -130,24 +138,29 @@ def load_atlas(spacing: float) -> Atlas:
     return Atlas(resampled[1:], resampled[0], np.array([axis[0] for axis in axes]), spacing)
 
 
-def draw_head(rng: np.random.Generator) -> Head:
+def draw_head(rng: np.random.Generator, variety: Variety) -> Head:
     """Draw the shape of a head: size, pose, elastic deformation, atrophy."""
-    pitch, roll, yaw = rng.normal(0, np.radians(3.5), 3)
+    further = rng.spawn(1)[0]
+    pitch, roll, yaw = rng.normal(0, np.radians(variety.angle_degrees), 3)
     rotations = [
         np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]),
         np.array([[np.cos(roll), 0, np.sin(roll)], [0, 1, 0], [-np.sin(roll), 0, np.cos(roll)]]),
         np.array([[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]]),
     ]
-    size = np.diag(np.clip(rng.normal(1.0, 0.035, 3), 0.93, 1.08))
-    shear = np.eye(3) + np.triu(rng.normal(0, 0.02, (3, 3)), 1)
+    deviation, *limits = variety.size
+    size = np.diag(np.clip(rng.normal(1.0, deviation, 3), *limits))
+    shear = np.eye(3) + np.triu(rng.normal(0, variety.shear, (3, 3)), 1)
     matrix = rotations[0] @ rotations[1] @ rotations[2] @ size @ shear
+    atrophy, spread = variety.atrophy
     return Head(
         matrix=matrix,
         shift=rng.normal(0, 1.5, 3),
         seed=int(rng.integers(2**63)),
-        atrophy=float(np.exp(rng.normal(np.log(2.8), 0.35))),
-        sharpness=float(rng.uniform(1.8, 2.4)),
-        stripping=float(rng.uniform(0.5, 0.75)),
+        atrophy=float(np.exp(rng.normal(np.log(atrophy), spread))),
+        sharpness=draw(rng, variety.sharpness),
+        stripping=draw(rng, variety.stripping),
+        deformation=draw(further, variety.deformation),
+        unevenness=draw(further, variety.stripping_unevenness),
     )
 
 
@@ -167,13 +180,29 @@ def warp(head: Head, axes: Sequence[NDArray], push: NDArray | None = None) -> ND
         coordinates[i] = row[0] * origin[0] + row[1] * origin[1] + row[2] * origin[2] + np.float32(head.shift[i])
         # (deviation in mm, scale in mm): lobes, gyri, the wobble of single folds
         for deviation, scale in ((1.9, 42.0), (1.5, 17.0), (0.8, 9.0)):
-            coordinates[i] += np.float32(deviation) * random_field(rng, axes, scale)
+            coordinates[i] += np.float32(head.deformation * deviation) * random_field(rng, axes, scale)
     return coordinates
 
 
-def brain_mask(head: Head, atlas: Atlas, coordinates: NDArray) -> NDArray:
-    """Say which of the ``(3, *S)`` MNI152 coordinates (mm) the head's skull-stripping left: ``(*S)`` bool."""
-    return _sample(atlas.brain, atlas, coordinates) > head.stripping
+def brain_mask(head: Head, atlas: Atlas, coordinates: NDArray, axes: Sequence[NDArray]) -> NDArray:
+    """Say what of the head skull-stripping left: ``(X, Y, Z)`` bool.
+
+    Args:
+        head: whose.
+        atlas: with the blurred brain mask.
+        coordinates: ``(3, X, Y, Z)``, where in MNI152 each voxel comes from, in mm.
+        axes: of the voxels, in mm.
+    """
+    level = np.float32(head.stripping)
+    if head.unevenness:
+        field = random_field(np.random.default_rng([head.seed, 1]), axes, UNEVEN_MM)
+        level = np.clip(level + np.float32(head.unevenness) * field, *STRIPPING_LIMITS)
+    return _sample(atlas.brain, atlas, coordinates) > level
+
+
+def meninges(atlas: Atlas, coordinates: NDArray) -> NDArray:
+    """Share of what covers the brain in each of the ``(3, N)`` MNI152 coordinates (mm): ``(N,)``, 0 inside of it."""
+    return np.clip((MENINGES_BELOW - _sample(atlas.brain, atlas, coordinates)) / 0.15, 0, 1)
 
 
 def tissue_fractions(head: Head, atlas: Atlas, coordinates: NDArray) -> NDArray:

@@ -10,6 +10,7 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from .acquisition import acquire
 from .anatomy import (
@@ -21,17 +22,29 @@ from .anatomy import (
     brain_mask,
     draw_head,
     load_atlas,
+    meninges,
     tissue_fractions,
     warp,
 )
 from .compartments import PATHOLOGIES, Compartments, delineate
-from .contrast import check_modalities, default_modalities, draw_sequence, draw_tissues, image_signal
+from .contrast import (
+    check_modalities,
+    default_modalities,
+    draw_remnants,
+    draw_sequence,
+    draw_tissues,
+    image_signal,
+    read_contrasts,
+)
 from .fields import interpolate, random_field
 from .grid import Grid, head_grid
 from .tumour import draw_plan, grow_tumour
+from .variety import TYPICAL, Variety, draw, get_variety
 
 # (weight, size in mm) of the random fields that make up the texture of tissues.
 TEXTURE = ((0.60, 24.0), (0.50, 12.0), (0.42, 6.0), (0.46, 3.0))
+
+CAP_MM = 3.5  # how far the wet lining of the ventricles reaches
 
 
 @dataclass(frozen=True)
@@ -44,18 +57,21 @@ class PhantomSettings:
         modalities: names from ``contrasts.yaml``, in the order of the images.
         seed: of the whole data set. The same seed and index are the same patient at any spacing, and the same image of
             a modality whichever others are asked for.
+        variety: how much patients and images differ, a name of ``variety.yaml``.
 
     Raises:
-        ValueError: if a modality has no contrast or comes twice, or the grid makes no sense.
+        ValueError: if a modality has no contrast or comes twice, the grid makes no sense, or the variety is unknown.
     """
 
     spacing_mm: float = 2.0
     grid_shape: tuple[int, int, int] | None = None
     modalities: tuple[str, ...] = field(default_factory=default_modalities)
     seed: int = 0
+    variety: str = TYPICAL
 
     def __post_init__(self) -> None:
         check_modalities(self.modalities)
+        get_variety(self.variety)
         head_grid(self.spacing_mm, self.grid_shape)
 
 
@@ -96,38 +112,78 @@ class Patient(NamedTuple):
 
 def make_phantom(settings: PhantomSettings, index: int) -> Phantom:
     """Make the phantom number ``index`` of a seed; it depends on nothing else."""
-    patient = make_patient(settings, index)
+    patient, variety = make_patient(settings, index), get_variety(settings.variety)
     images = np.empty((len(settings.modalities), *patient.grid.shape), np.int16)
     for m, modality in enumerate(settings.modalities):
         rng = np.random.default_rng((settings.seed, index, crc32(modality.encode())))
-        sequence = draw_sequence(rng, modality)
-        signal = image_signal(patient.fractions, patient.tissues, sequence, patient.water)
-        images[m] = acquire(signal, patient.brain, patient.grid, rng)
+        images[m] = image_patient(patient, modality, rng, variety)
     return Phantom(images, patient.label, patient.grid.affine)
+
+
+def image_patient(patient: Patient, modality: str, rng: np.random.Generator, variety: Variety) -> NDArray:
+    """Image a patient once: ``(X, Y, Z)`` int16, arbitrary units, 0 outside of the brain and positive inside.
+
+    Args:
+        patient: whom.
+        modality: a name of ``contrasts.yaml``.
+        rng: the image's own.
+        variety: how much images differ.
+    """
+    further = rng.spawn(1)[0]
+    sequence = draw_sequence(rng, modality, variety.other_sequence)
+    signal = image_signal(
+        patient.fractions, patient.tissues, sequence, patient.water, _estrange(further, patient.tissues, variety)
+    )
+    return acquire(signal, patient.brain, patient.grid, rng, variety)
+
+
+def draw_all_tissues(rng: np.random.Generator, variety: Variety) -> dict[str, dict[str, float]]:
+    """Draw the properties of one patient's tissues; see ``contrasts.yaml``."""
+    further = rng.spawn(1)[0]
+    jitter, uptake = draw(further, variety.tissue_jitter), draw(further, variety.contrast_uptake)
+    tissues = draw_tissues(rng, jitter) | draw_remnants(further, jitter)
+    return {name: tissue | {"gadolinium": tissue["gadolinium"] * uptake} for name, tissue in tissues.items()}
 
 
 def make_patient(settings: PhantomSettings, index: int) -> Patient:
     """Make the head and the tumour of the phantom number ``index``."""
-    rng = np.random.default_rng((settings.seed, index))
+    rng, variety = np.random.default_rng((settings.seed, index)), get_variety(settings.variety)
+    further = rng.spawn(1)[0]
     grid, atlas = head_grid(settings.spacing_mm, settings.grid_shape), load_atlas(settings.spacing_mm)
-    head, plan, tissues = draw_head(rng), draw_plan(rng), draw_tissues(rng)
+    head, plan, tissues = draw_head(rng, variety), draw_plan(rng, variety), draw_all_tissues(rng, variety)
     tumour = grow_tumour(plan, head, grid)
     push = np.stack([interpolate(part, tumour.axes, grid.axes) for part in tumour.push])
     coordinates = warp(head, grid.axes, push)  # (3, X, Y, Z)
-    brain = brain_mask(head, atlas, coordinates)
+    brain = brain_mask(head, atlas, coordinates, grid.axes)
     coordinates = coordinates[:, brain]  # (3, N)
     healthy = tissue_fractions(head, atlas, coordinates)
     compartments = delineate(tumour, grid, brain, healthy)
-    healthy = _add_vessels(rng, healthy, grid, brain, ~around_ventricles(coordinates))
+    around = around_ventricles(coordinates)
+    healthy = _add_vessels(rng, healthy, grid, brain, ~around, draw(further, variety.vessel_width))
     label = np.zeros(grid.shape, np.uint8)
     label[brain] = compartments.label
-    return Patient(grid, brain, label, _mix(healthy, compartments), _water(rng, healthy, grid, brain), tissues)
+    water = _water(rng, healthy, grid, brain, variety)
+    water += _ventricle_caps(further, healthy, grid, brain, around, variety)
+    fractions = _cover(_mix(healthy, compartments), meninges(atlas, coordinates), compartments)
+    return Patient(grid, brain, label, fractions, water, tissues)
 
 
-def _add_vessels(rng: np.random.Generator, healthy: NDArray, grid: Grid, brain: NDArray, where: NDArray) -> NDArray:
+def _estrange(
+    rng: np.random.Generator, tissues: dict[str, dict[str, float]], variety: Variety
+) -> dict[str, float] | None:
+    """Draw by which factors an image's contrast leaves physics behind; mostly not at all."""
+    if rng.random() >= variety.estranged:
+        return None
+    deviation = draw(rng, variety.estrangement)
+    return {name: float(np.exp(deviation * rng.standard_normal())) for name in tissues}
+
+
+def _add_vessels(
+    rng: np.random.Generator, healthy: NDArray, grid: Grid, brain: NDArray, where: NDArray, factor: float
+) -> NDArray:
     """Run vessels through the sulci: curves along which two random fields are both zero."""
     first, second = (random_field(rng, grid.axes, 8.0)[brain] for _ in range(2))
-    width = 0.10 + 0.04 * grid.spacing
+    width = factor * (0.10 + 0.04 * grid.spacing)
     share = np.exp(-(first**2 + second**2) / (2 * width**2)) * np.clip(3 * healthy[CSF], 0, 1) * where
     share *= (0.14 / width) ** 2 if width > 0.2 else 1.0  # thinner than a voxel
     healthy = healthy * (1 - share)
@@ -143,8 +199,32 @@ def _mix(healthy: NDArray, tumour: Compartments) -> dict[str, NDArray]:
     return dict(zip((*TISSUES, *PATHOLOGIES), (*healthy, *tumour.fractions), strict=True))
 
 
-def _water(rng: np.random.Generator, healthy: NDArray, grid: Grid, brain: NDArray) -> NDArray:
+def _cover(fractions: dict[str, NDArray], share: NDArray, tumour: Compartments) -> dict[str, NDArray]:
+    """Put what covers the brain where skull-stripping left it, but not over the tumour."""
+    if not share.any():
+        return fractions
+    share = (share * (1 - tumour.fractions.sum(0))).astype(np.float32)
+    remnants = list(read_contrasts()["remnants"])
+    rest = {name: fraction * (1 - share) for name, fraction in fractions.items()}
+    return rest | {name: share / len(remnants) for name in remnants}
+
+
+def _water(rng: np.random.Generator, healthy: NDArray, grid: Grid, brain: NDArray, variety: Variety) -> NDArray:
     """Texture of the tissues, with a few wet spots in the white matter that come with age, not with the tumour."""
     texture = sum(weight * random_field(rng, grid.axes, size)[brain] for weight, size in TEXTURE)
-    spots = np.clip(random_field(rng, grid.axes, 6.0)[brain] - rng.uniform(2.2, 3.4), 0, 0.8)
+    spots = np.clip(random_field(rng, grid.axes, 6.0)[brain] - draw(rng, variety.wet_spots), 0, 0.8)
     return (texture + 8 * spots * healthy[WHITE]).astype(np.float32)
+
+
+def _ventricle_caps(
+    rng: np.random.Generator, healthy: NDArray, grid: Grid, brain: NDArray, around: NDArray, variety: Variety
+) -> NDArray:
+    """Wet white matter that lines the ventricles, in units of its texture's deviation: ``(N,)``."""
+    strength = draw(rng, variety.ventricle_caps)
+    if not strength:
+        return np.float32(0)
+    fluid = np.zeros(grid.shape, np.float32)
+    fluid[brain] = healthy[CSF] * around
+    near = ndimage.gaussian_filter(fluid, CAP_MM / grid.spacing, truncate=3.0)[brain]
+    uneven = 1 + 0.7 * random_field(rng, grid.axes, 14.0)[brain]
+    return (16 * strength * np.clip(near * uneven, 0, 0.5) * healthy[WHITE]).astype(np.float32)

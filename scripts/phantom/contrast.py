@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,21 +57,41 @@ def check_modalities(modalities: Iterable[str]) -> None:
         )
 
 
-def draw_tissues(rng: np.random.Generator) -> dict[str, dict[str, float]]:
-    """Draw one case's tissues around the tabulated values; the same draw serves all its modalities."""
-    tissues = {}
-    for name, tabulated in read_contrasts()["tissues"].items():
-        factors = np.exp(tabulated["jitter"] * np.clip(rng.standard_normal(len(JITTERED)), -2, 2))
-        # the density varies less than relaxation, the uptake of contrast agent more
-        factors = factors ** np.array([0.3, 1.0, 1.0, 3.0])
-        drawn = {key: float(tabulated[key] * factor) for key, factor in zip(JITTERED, factors, strict=True)}
-        tissues[name] = tabulated | drawn
-    return tissues
+def draw_tissues(rng: np.random.Generator, jitter: float = 1.0) -> dict[str, dict[str, float]]:
+    """Draw one case's tissues around the tabulated values; the same draw serves all its modalities.
+
+    Args:
+        rng: the case's.
+        jitter: factor of each tissue's tabulated deviation.
+    """
+    return {name: _draw_tissue(rng, tabulated, jitter) for name, tabulated in read_contrasts()["tissues"].items()}
 
 
-def draw_sequence(rng: np.random.Generator, modality: str) -> PulseSequence:
-    """Draw the times of one image of a modality."""
+def draw_remnants(rng: np.random.Generator, jitter: float = 1.0) -> dict[str, dict[str, float]]:
+    """Draw what skull-stripping may leave behind, as ``draw_tissues`` does."""
+    return {name: _draw_tissue(rng, tabulated, jitter) for name, tabulated in read_contrasts()["remnants"].items()}
+
+
+def _draw_tissue(rng: np.random.Generator, tabulated: dict[str, float], jitter: float) -> dict[str, float]:
+    deviation = jitter * tabulated["jitter"]
+    factors = np.exp(deviation * np.clip(rng.standard_normal(len(JITTERED)), -2, 2))
+    # the density varies less than relaxation, the uptake of contrast agent more
+    factors = factors ** np.array([0.3, 1.0, 1.0, 3.0])
+    drawn = {key: float(tabulated[key] * factor) for key, factor in zip(JITTERED, factors, strict=True)}
+    return tabulated | drawn
+
+
+def draw_sequence(rng: np.random.Generator, modality: str, other: float = 0.0) -> PulseSequence:
+    """Draw the times of one image of a modality.
+
+    Args:
+        rng: the image's.
+        modality: a name of ``contrasts.yaml``.
+        other: probability of one of the modality's ``others``, if it has any.
+    """
     entry = read_contrasts()["modalities"][modality]
+    if other and rng.random() < other and entry.get("others"):
+        entry = entry | entry["others"][rng.integers(len(entry["others"]))]
     inversion = entry["inversion_ms"]
     return PulseSequence(
         repetition_ms=rng.uniform(*entry["repetition_ms"]),
@@ -81,7 +101,7 @@ def draw_sequence(rng: np.random.Generator, modality: str) -> PulseSequence:
     )
 
 
-def signal(tissue: dict[str, float], sequence: PulseSequence, water: float = 0.0) -> float:
+def signal(tissue: Mapping[str, float], sequence: PulseSequence, water: float = 0.0) -> float:
     """Compute the signal of a tissue (no unit).
 
     Args:
@@ -100,7 +120,11 @@ def signal(tissue: dict[str, float], sequence: PulseSequence, water: float = 0.0
 
 
 def image_signal(
-    fractions: dict[str, NDArray], tissues: dict[str, dict[str, float]], sequence: PulseSequence, water: NDArray
+    fractions: Mapping[str, NDArray],
+    tissues: Mapping[str, Mapping[str, float]],
+    sequence: PulseSequence,
+    water: NDArray,
+    factors: Mapping[str, float] | None = None,
 ) -> NDArray:
     """Add up the signals of the tissues in each voxel.
 
@@ -112,10 +136,12 @@ def image_signal(
         tissues: tissue name to its properties.
         sequence: what they are imaged with.
         water: ``(N,)`` of unit deviation, in units of each tissue's own ``texture``.
+        factors: by which the signal of a tissue departs from the equation; 1 where not named.
     """
     total = np.zeros_like(water)
     for name, fraction in fractions.items():
-        wet, dry = (signal(tissues[name], sequence, sign * tissues[name]["texture"]) for sign in (1, -1))
+        factor = (factors or {}).get(name, 1.0)
+        wet, dry = (factor * signal(tissues[name], sequence, sign * tissues[name]["texture"]) for sign in (1, -1))
         total += fraction * np.float32((wet + dry) / 2)
         total += fraction * water * np.float32((wet - dry) / 2)
     return np.maximum(total, 0)

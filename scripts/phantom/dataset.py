@@ -19,6 +19,7 @@ from ..data.label_conventions import from_internal
 from ..data.missing_rate import assign_availability, parse_missing_rates
 from ..files import replacing, write_json
 from .case import Phantom, PhantomSettings, make_phantom
+from .variety import TYPICAL
 
 __all__ = ["Phantom", "PhantomSettings", "make_phantom", "write_phantoms"]
 
@@ -92,7 +93,7 @@ def _claim(folder: Path, record: dict[str, object]) -> None:
     if not file.exists():
         write_json(file, record)
         return
-    found = json.loads(file.read_text(encoding="utf-8"))
+    found = {"variety": TYPICAL} | json.loads(file.read_text(encoding="utf-8"))  # folders from before there were two
     differing = [name for name in record | found if record.get(name) != found.get(name)]
     if differing:
         name = differing[0]

@@ -20,6 +20,7 @@ from .anatomy import CSF, DEEP_GREY, GREY, TISSUES, WHITE, Head, brain_mask, loa
 from .fields import random_field
 from .grid import Grid, coarse_grid
 from .growth import grow
+from .variety import Variety, draw
 
 COARSE_MM = 4.0
 REACH_MM = 72.0  # half edge of the box in which a tumour is followed
@@ -36,6 +37,8 @@ class TumourPlan(NamedTuple):
         rim_mm: mean thickness of the enhancing rim; 0 for no enhancement, infinite for no necrosis.
         push_mm: largest displacement of the tissue around it, in mm.
         seed: of the shape.
+        second_seed: probability of a second place where it starts.
+        second_seed_mm: how far from the first one, least and largest, in mm.
     """
 
     whole_ml: float
@@ -43,6 +46,8 @@ class TumourPlan(NamedTuple):
     rim_mm: float
     push_mm: float
     seed: int
+    second_seed: float
+    second_seed_mm: tuple[float, float]
 
     @property
     def core_radius_mm(self) -> float:
@@ -68,17 +73,21 @@ class Tumour(NamedTuple):
     push: NDArray
 
 
-def draw_plan(rng: np.random.Generator) -> TumourPlan:
-    """Draw a tumour: 70 % have a rim around necrosis, 12 % enhance throughout, 18 % do not enhance."""
+def draw_plan(rng: np.random.Generator, variety: Variety) -> TumourPlan:
+    """Draw a tumour: a rim around necrosis, or enhancing throughout, or not at all."""
     kind = rng.random()
-    whole_ml = float(np.clip(np.exp(rng.normal(np.log(52.0), 0.75)), 4.0, 150.0))
-    share, rim_mm = float(np.clip(rng.beta(3.0, 4.5), 0.12, 0.75)), float(np.clip(rng.normal(5.0, 1.5), 2.5, 9.0))
-    if kind > 0.82:  # like a low-grade glioma: mostly core, little edema
+    median, spread, least, largest = variety.volume_ml
+    whole_ml = float(np.clip(np.exp(rng.normal(np.log(median), spread)), least, largest))
+    share = float(np.clip(rng.beta(3.0, 4.5), *variety.core_share))
+    mean, deviation, *limits = variety.rim_mm
+    rim_mm = float(np.clip(rng.normal(mean, deviation), *limits))
+    if kind > 1 - variety.not_enhancing:  # like a low-grade glioma: mostly core, little edema
         share, rim_mm = float(rng.uniform(0.45, 0.85)), 0.0
-    elif kind > 0.70:
+    elif kind > 1 - variety.not_enhancing - variety.enhancing_throughout:
         share, rim_mm = min(share, 0.35), np.inf
-    plan = TumourPlan(whole_ml, share, rim_mm, 0.0, int(rng.integers(2**63)))
-    return plan._replace(push_mm=float(plan.core_radius_mm * rng.uniform(0.15, 0.5)))
+    seed = int(rng.integers(2**63))
+    plan = TumourPlan(whole_ml, share, rim_mm, 0.0, seed, variety.second_seed, variety.second_seed_mm)
+    return plan._replace(push_mm=float(plan.core_radius_mm * draw(rng, variety.push)))
 
 
 def grow_tumour(plan: TumourPlan, head: Head, grid: Grid) -> Tumour:
@@ -86,7 +95,7 @@ def grow_tumour(plan: TumourPlan, head: Head, grid: Grid) -> Tumour:
     rng = np.random.default_rng(plan.seed)
     coarse = coarse_grid(COARSE_MM)
     tissue, coordinates = _coarse_tissue(head, coarse.axes)
-    seeds = _draw_seeds(rng, tissue, coordinates, coarse, grid)
+    seeds = _draw_seeds(rng, plan, tissue, coordinates, coarse, grid)
     reach = int(REACH_MM / COARSE_MM)
     centre = np.unravel_index(seeds[0], coarse.shape)
     window = tuple(slice(max(n - reach, 0), n + reach + 1) for n in centre)
@@ -118,7 +127,7 @@ def _coarse_tissue(head: Head, axes: Sequence[NDArray], push: NDArray | None = N
     """Sample a head on a coarse grid: (K, x, y, z) fractions, zero outside of the brain, and (3, x, y, z) in MNI152."""
     atlas = load_atlas(COARSE_MM)
     coordinates = warp(head, axes, push)
-    brain = brain_mask(head, atlas, coordinates)
+    brain = brain_mask(head, atlas, coordinates, axes)
     tissue = np.zeros((len(TISSUES), *brain.shape), np.float32)
     tissue[:, brain] = tissue_fractions(head, atlas, coordinates[:, brain])
     return tissue, coordinates
@@ -130,8 +139,10 @@ def _conductivity(tissue: NDArray, variation: NDArray, by_tissue: tuple[float, f
     return np.clip(mixed * variation * np.clip(1 - 2 * tissue[CSF], 0, 1), 0, 1).astype(np.float32)
 
 
-def _draw_seeds(rng: np.random.Generator, tissue: NDArray, mni: NDArray, coarse: Grid, grid: Grid) -> NDArray:
-    """Draw one or two neighbouring coarse voxels (flat indices) in cerebral white matter that the grid shows."""
+def _draw_seeds(
+    rng: np.random.Generator, plan: TumourPlan, tissue: NDArray, mni: NDArray, coarse: Grid, grid: Grid
+) -> NDArray:
+    """Draw one or two coarse voxels (flat indices) in cerebral white matter that the grid shows."""
     x, y, z = mni
     stem = (np.abs(x) < 15) & (z < -5) & (y < -5)
     below_tentorium = (y < -36) & (z < -16 + 0.25 * (y + 90))
@@ -148,8 +159,8 @@ def _draw_seeds(rng: np.random.Generator, tissue: NDArray, mni: NDArray, coarse:
     first = rng.choice(weight.size, p=(weight / weight.sum()).ravel())
     mesh = np.meshgrid(*coarse.axes, indexing="ij")
     distance = np.sqrt(sum((part - part.flat[first]) ** 2 for part in mesh))
-    near = weight * (np.abs(distance - rng.uniform(8, 18)) < 4)
-    second, lobulated = rng.random(), rng.random() < 0.45
+    near = weight * (np.abs(distance - draw(rng, plan.second_seed_mm)) < 4)
+    second, lobulated = rng.random(), rng.random() < plan.second_seed
     if not (lobulated and near.any()):
         return np.array([first])
     cumulative = np.cumsum(near)

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from scripts.phantom.case import PhantomSettings, make_patient, make_phantom
 from scripts.phantom.tumour import draw_plan
+from scripts.phantom.variety import TYPICAL, get_variety
 
 MODALITIES = ("flair", "t1ce", "t1", "t2")
 SETTINGS = PhantomSettings(spacing_mm=6.0, grid_shape=(28, 35, 30), modalities=MODALITIES, seed=3)
@@ -120,7 +121,7 @@ def test_enhancing_tumour_is_part_of_a_core_that_edema_surrounds(cases):
 
 
 def test_tumours_vary_in_volume_kind_and_side(cases):
-    plans = [draw_plan(np.random.default_rng(seed)) for seed in range(300)]
+    plans = [draw_plan(np.random.default_rng(seed), get_variety(TYPICAL)) for seed in range(300)]
     volumes = np.array([plan.whole_ml for plan in plans])
     assert 4 <= volumes.min() < 12 and 120 < volumes.max() <= 150
     without, solid = (np.mean([plan.rim_mm == mm for plan in plans]) for mm in (0.0, np.inf))

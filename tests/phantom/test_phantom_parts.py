@@ -12,6 +12,7 @@ from scripts.phantom.contrast import PulseSequence, draw_sequence, draw_tissues,
 from scripts.phantom.fields import interpolate, random_field
 from scripts.phantom.grid import head_grid
 from scripts.phantom.growth import grow
+from scripts.phantom.variety import TYPICAL, get_variety
 
 TISSUE = {"density": 1.0, "longitudinal_ms": 1000.0, "transverse_ms": 100.0, "gadolinium": 0.0, "texture": 0.0}
 
@@ -95,7 +96,7 @@ def test_a_scanner_leaves_the_background_at_zero_and_scales_the_brain():
     brain = np.zeros(grid.shape, bool)
     brain[4:-4, 4:-4, 4:-4] = True
     signals = np.where(np.arange(brain.sum()) % 2, 1.0, 3.0)
-    image = acquire(signals, brain, grid, np.random.default_rng(5))
+    image = acquire(signals, brain, grid, np.random.default_rng(5), get_variety(TYPICAL))
     assert not image[~brain].any() and (image[brain] > 0).all()
     assert image[brain][0::2].mean() > 1.2 * image[brain][1::2].mean()
-    assert (acquire(0 * signals, brain, grid, np.random.default_rng(5))[brain] >= 1).all()
+    assert (acquire(0 * signals, brain, grid, np.random.default_rng(5), get_variety(TYPICAL))[brain] >= 1).all()

@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Phantoms made while a network trains, each time with other contrasts and other scanners."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Randomizable, Transform
+
+from ..phantom.case import PhantomSettings
+from ..phantom.patients import PatientStore
+
+INDEX = "phantom"  # the entry's key for the number of its patient
+
+
+def phantom_entries(number: int, modalities: Sequence[str], first: int = 0) -> list[dict[str, object]]:
+    """List phantoms as entries of a datalist for ``RandImagePhantomd``.
+
+    Args:
+        number: of patients.
+        modalities: names in channel order.
+        first: index of the first patient; patients of other indices are held back.
+    """
+    names = list(modalities)
+    return [{"case": f"phantom_{index:05d}", "channels": names, INDEX: index} for index in range(first, first + number)]
+
+
+class RandImagePhantomd(Randomizable, Transform):
+    """Image a phantom anew: properties of its tissues, pulse sequences, slices, noise and bias field are drawn again.
+
+    The patient itself, head and tumour, is grown when it is first asked for and kept on disk. Takes the place of
+    ``LoadCased`` in training, for entries of ``phantom_entries``.
+
+    Args:
+        modalities: names in channel order, out of ``scripts/phantom/contrasts.yaml``.
+        cache_dir: where patients are kept, about 0.5 MB each at 2 mm; ``None`` grows them each time.
+        spacing_mm: edge of a voxel, in mm.
+        seed: of the patients.
+        variety: how much phantoms differ, a name of ``scripts/phantom/variety.yaml``.
+
+    Shape:
+        - ``image``: ``(M, X, Y, Z)`` float32 ``MetaTensor``, 0 outside of the brain
+        - ``label``: ``(1, X, Y, Z)`` uint8 ``MetaTensor`` of internal classes
+
+    Raises:
+        ValueError: if a modality or the variety is unknown, or ``cache_dir`` holds patients of other settings.
+    """
+
+    def __init__(
+        self,
+        modalities: Sequence[str],
+        cache_dir: str | None = None,
+        spacing_mm: float = 2.0,
+        seed: int = 0,
+        variety: str = "randomized",
+    ) -> None:
+        settings = PhantomSettings(float(spacing_mm), None, tuple(modalities), int(seed), variety)
+        self.store = PatientStore(cache_dir, settings)
+
+    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        rng = np.random.default_rng(self.R.randint(np.iinfo(np.int64).max, dtype=np.int64))
+        images, label = self.store.images(int(data[INDEX]), rng)
+        affine = torch.as_tensor(self.store.grid.affine)
+        return {
+            "case": data["case"],
+            "image": MetaTensor(torch.as_tensor(images, dtype=torch.float32), affine=affine),
+            "label": MetaTensor(torch.as_tensor(label)[None], affine=affine),
+        }
