@@ -18,8 +18,9 @@ BIAS_MM = 62.0  # size of the bias field's lattice
 def acquire(signal: NDArray, brain: NDArray, grid: Grid, rng: np.random.Generator, variety: Variety) -> NDArray:
     """Turn an ideal signal into an image: ``(X, Y, Z)`` int16, zero outside of the brain and at least 1 inside.
 
-    Thick slices blur one direction, intensities are raised to a power where the variety says so, then the magnitude of a complex signal with Gaussian noise is taken (Rician noise),
-    a smooth bias field is multiplied, and the result is rounded in arbitrary units as scanners give them.
+    Intensities are raised to a power where the variety says so, thick slices blur one direction, then the magnitude of
+    a complex signal with Gaussian noise is taken (Rician noise), a smooth bias field is multiplied, and the result is
+    rounded in arbitrary units as scanners give them.
 
     Args:
         signal: ``(N,)`` at the voxels of the brain, any unit.
