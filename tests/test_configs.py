@@ -156,7 +156,7 @@ def test_expressions_are_short_and_declarative(name):
 @pytest.mark.parametrize("name", FILES)
 def test_ids_are_words_in_snake_case(name):
     keys = {part for _, key, _ in items(read(name)) if isinstance(key, str) for part in key.lstrip("+").split("::")}
-    assert [key for key in keys if not re.fullmatch(r"[a-z][a-z0-9_]*|_target_|_mode_|_disabled_", key)] == []
+    assert [key for key in keys if not re.fullmatch(r"[a-z][a-z0-9_]*|\d+|_target_|_mode_|_disabled_", key)] == []
 
 
 @pytest.mark.parametrize("name", FILES)
