@@ -190,6 +190,12 @@ def test_the_properties_that_monai_asks_for_are_there(workflow, hearts, tmp_path
         torch.save(network.state_dict(), tmp_path / "teacher.pt")
         knobs = {"teacher_file": str(tmp_path / "teacher.pt")}
     workflow_type = "infer" if names[0] == "inference.yaml" else "train"
+    if "finetune.yaml" in names:
+        network = workflow("train.yaml").parser.get_parsed_content("network")
+        torch.save(network.state_dict(), tmp_path / "initial.pt")
+        knobs = {"initial_file": str(tmp_path / "initial.pt")}
+    if "train_phantom.yaml" in names:
+        knobs = {"phantom_dir": str(tmp_path)}
     with ExitStack() as stack:
         if any(name.startswith("multi_gpu") for name in names):
             knobs = {"initialize": []}  # this is the only process
@@ -223,6 +229,12 @@ def test_every_network_trains_in_every_setting_and_by_every_method(workflow, hea
     still = [name for name in weights if torch.equal(after[name], before[name])]
     by_chance = "drop" in files[1] or STUDENT in files  # which may hide a modality from both iterations
     assert len(still) <= (0.25 * len(weights) if by_chance else 0), f"these weights did not move: {still}"
+
+
+def test_fine_tuning_is_at_the_scale_of_the_weights_that_ship():
+    assert {read("finetune.yaml")[id_] == read("train_phantom.yaml")[id_] for id_ in ("spacing", "patch_size")} == {
+        True
+    }
 
 
 # --- inference.yaml repeats what train.yaml says: MONAI Label reads that file alone -----------------

@@ -178,3 +178,15 @@ def test_starting_anew_moves_the_earlier_checkpoints_aside(train, tmp_path, capl
     assert f"moved to {aside.parent}" in caplog.text
     assert_same(torch.load(aside, weights_only=True), earlier["checkpoint_epoch=1.pt"])
     assert list(checkpoints(tmp_path)) == ["checkpoint_epoch=1.pt"]
+
+
+def test_with_phantoms_imaged_anew_and_weights_averaged(train, tmp_path):
+    files, kill = ("train.yaml", "train_phantom.yaml"), Events.ITERATION_COMPLETED(once=5)
+    settings = {"phantom_dir": str(tmp_path / "phantoms"), "num_phantoms": 5, "steps_per_epoch": 3, "max_epochs": 2}
+    begun, resumed = kill_and_resume(train, tmp_path, *files, kill=kill, **settings)
+    assert (list(begun), list(resumed)) == ([1], [2])
+    last = checkpoints(tmp_path / "part")["checkpoint_epoch=2.pt"]
+    average = {name.removeprefix("module."): value for name, value in last["average"].items() if "module." in name}
+    assert_same(torch.load(tmp_path / "part" / "model.pt", weights_only=True), average)
+    moved = [name for name, value in average.items() if not torch.equal(value, last["model"][name])]
+    assert moved and all(value.isfinite().all() for value in average.values())

@@ -33,7 +33,11 @@ class Run:
                 lambda: evaluator.state.metrics.update(mean_dice=metrics[self.trainer.state.epoch]),
             )
         self.handler = RunCheckpointHandler(
-            str(self.folder), {"model": self.model}, str(self.model_file), evaluator if metrics else None, **kwargs
+            str(self.folder),
+            {"model": self.model},
+            str(self.model_file),
+            evaluator=evaluator if metrics else None,
+            **kwargs,
         )
         self.handler.attach(self.trainer)
 
@@ -66,6 +70,15 @@ def test_the_newest_checkpoints_are_kept_and_the_best(tmp_path):
     assert run.kept() == {"checkpoint_epoch=9.pt": 9, "checkpoint_epoch=10.pt": 10, "best.pt": 6}
     assert run.best() == 6
     assert run.handler.newest().name == "checkpoint_epoch=10.pt", "by number: 10 comes after 9"
+
+
+def test_the_model_file_is_of_the_network_that_is_deployed(tmp_path):
+    deployed = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        deployed.weight.fill_(-7)
+    run = Run(tmp_path, {1: 0.5}, deployed=deployed).to(2)
+    assert run.best() == -7
+    assert run.kept() == {"checkpoint_epoch=1.pt": 1, "checkpoint_epoch=2.pt": 2, "best.pt": 1}
 
 
 def test_only_a_validation_of_this_epoch_can_make_it_the_best(tmp_path):

@@ -122,3 +122,20 @@ def test_a_network_learns_the_same_with_compiled_normalisation(eager_again, lear
         if "bias" not in key:
             # rounding moves a few voxels across the threshold of the loss, as it does between float32 and float64
             assert (compiled[key] - gradient).norm() < 0.05 * gradient.norm(), key
+
+
+def test_training_may_start_from_the_weights_of_another(tmp_path):
+    first, second = (RFNet(3, 3, width=4) for _ in range(2))
+    torch.save(first.state_dict(), tmp_path / "first.pt")
+    network = prepare_network(second, "cpu", initial_file=str(tmp_path / "first.pt"))
+    assert network is second
+    for name, value in network.state_dict().items():
+        assert_close(value, first.state_dict()[name], rtol=0, atol=0)
+
+
+def test_weights_to_start_from_are_those_of_the_network_and_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no weights to start from at .*none.pt; .* See `initial_file`"):
+        prepare_network(RFNet(3, 3, width=4), "cpu", initial_file=str(tmp_path / "none.pt"))
+    torch.save(RFNet(3, 3, width=8).state_dict(), tmp_path / "wide.pt")
+    with pytest.raises(ValueError, match="of another network or alignment: .* of another shape"):
+        prepare_network(RFNet(3, 3, width=4), "cpu", initial_file=str(tmp_path / "wide.pt"))
