@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 from monai.bundle import ConfigParser
 
+from .evaluation.origin import TRAINING_FILE, read_training
 from .evaluation.performance import PERFORMANCE_FILE, read_performance
 from .evaluation.temperature import TEMPERATURES_FILE
 from .files import replacing
@@ -192,6 +193,7 @@ def side_files(weights: Path) -> dict[str, Path]:
         ValueError: if one is of other weights.
     """
     names = [name for name in (PERFORMANCE_FILE, TEMPERATURES_FILE) if read_side_file(weights, name) is not None]
+    names += [TRAINING_FILE] if read_training(weights) is not None else []
     return {f"models/{name}": side_file(weights, name) for name in names}
 
 

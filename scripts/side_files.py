@@ -52,8 +52,8 @@ def write_side_file(model_file: str | Path, name: str, content: Mapping[str, Any
     return write_json(side_file(model_file, name), {**stamp, **content, **stamp})  # stamp first, and not to be replaced
 
 
-def read_side_file(model_file: str | Path, name: str) -> dict[str, Any] | None:
-    """Read a side file; ``None`` where there is none.
+def read_side_file(model_file: str | Path, name: str, advice: str = "evaluate again") -> dict[str, Any] | None:
+    """Read a side file; ``None`` where there is none. ``advice`` says what to do where the file is of no use.
 
     Raises:
         ValueError: if it cannot be read, or was made with other weights.
@@ -64,14 +64,14 @@ def read_side_file(model_file: str | Path, name: str) -> dict[str, Any] | None:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{file} cannot be read as JSON: {error}; evaluate again.") from error
+        raise ValueError(f"{file} cannot be read as JSON: {error}; {advice}.") from error
     found = content.get("sha256") if isinstance(content, dict) else None
     if not isinstance(found, str):
-        raise ValueError(f"{file} does not say which weights it was made with (`sha256`); evaluate again.")
+        raise ValueError(f"{file} does not say which weights it was made with (`sha256`); {advice}.")
     actual = sha256(model_file)
     if found != actual:
         raise ValueError(
             f"{name} was made with other weights: sha256 {found[:SHOWN]}…; these are {actual[:SHOWN]}… "
-            f"({model_file}); evaluate again."
+            f"({model_file}); {advice}."
         )
     return content

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""The checks that MONAI's model zoo makes of a bundle, by MONAI's own functions."""
+"""The checks that MONAI's model zoo makes of a bundle, by MONAI's own functions; and one of our own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 from monai.bundle import ckpt_export, download_large_files, verify_metadata, verify_net_in_out
+
+from .evaluation.origin import read_training
 
 SCHEMAS = "tests"  # folder in which a copy of the schema lies, so that nothing need be downloaded
 NETWORK = "network_def"
@@ -32,6 +34,7 @@ def verify_bundle(root: Path, full: bool = True, model_info: Path | None = None)
         "files": lambda: check_files(root),
         "version": lambda: check_version(root, model_info),
         "metadata": lambda: check_metadata(root),
+        "training record": lambda: check_training_record(root),
     }
     if full:
         checks["network input and output"] = lambda: check_network(root)
@@ -98,6 +101,17 @@ def check_metadata(root: Path) -> None:
     copy = root / SCHEMAS / name
     with TemporaryDirectory() as folder:
         verify_metadata(meta_file=str(file), filepath=str(copy if copy.is_file() else Path(folder) / name))
+
+
+def check_training_record(root: Path) -> None:
+    """Compare ``models/training.json``, if there is one, with the weights that it lies beside.
+
+    Raises:
+        ValueError: if it is damaged or of other weights.
+    """
+    weights = root / "models" / "model.pt"
+    if weights.is_file():
+        read_training(weights)
 
 
 def check_network(root: Path) -> None:

@@ -14,6 +14,7 @@ import yaml
 from monai.bundle import ckpt_export, verify_metadata, verify_net_in_out
 
 from scripts.data.label_conventions import get_convention
+from scripts.evaluation.origin import SYNTHETIC_ONLY
 
 ROOT = Path(__file__).parents[1]
 META = ROOT / "configs" / "metadata.json"
@@ -43,6 +44,11 @@ def test_metadata_that_breaks_the_schema_would_be_found(metadata, tmp_path):
 def test_the_file_at_the_top_is_a_link_to_the_one_monai_reads():
     assert (ROOT / "metadata.json").is_symlink()
     assert (ROOT / "metadata.json").resolve() == META.resolve()
+
+
+@pytest.mark.parametrize("place", ["description", "intended_use"])  # MONAI Label shows the first
+def test_whoever_meets_the_weights_is_told_what_they_are_for(metadata, place):
+    assert f"The weights that ship with it were {SYNTHETIC_ONLY}." in metadata[place]
 
 
 def test_the_changelog_has_the_version_first(metadata):

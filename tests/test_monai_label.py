@@ -13,6 +13,8 @@ import pytest
 import torch
 import yaml
 
+from scripts.evaluation.origin import origin_of, synthetic_only
+
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
@@ -60,3 +62,6 @@ def test_corrected_labels_are_learnt_from_without_a_datalist(workflow, corrected
     assert all(torch.equal(value, trainer.network.state_dict()[name]) for name, value in last.items())
     assert all(torch.isfinite(value).all() for value in last.values())
     assert not (tmp_path / "data").exists(), "no phantoms stand in for a data set"
+    origin = origin_of(tmp_path / "model.pt")
+    assert (origin["trained_on"]["num_cases"], origin["initial_file"]) == (2, None)
+    assert not synthetic_only(origin), "nor in the record of the weights"

@@ -32,10 +32,12 @@ def performance(spacing):
 
 @pytest.fixture(scope="module")
 def weights(trained, tmp_path_factory):
-    """Weights with what an evaluation wrote beside them."""
+    """Weights with what training, evaluation and calibration wrote beside them."""
     folder = tmp_path_factory.mktemp("weights")
     shutil.copy(trained[0] / "model.pt", folder / "model.pt")
     write_side_file(folder / "model.pt", "performance.json", performance([8.0, 8.0, 8.0]))
+    write_side_file(folder / "model.pt", "temperatures.json", {"temperatures": {"1": 1.5}})
+    shutil.copy(trained[0] / "training.json", folder)
     return folder / "model.pt"
 
 
@@ -66,8 +68,9 @@ def test_links_are_resolved_and_weights_and_what_is_true_of_them_inside(content,
     assert (ROOT / "metadata.json").is_symlink()
     assert content["metadata.json"] == content["configs/metadata.json"] == (ROOT / "metadata.json").read_bytes()
     assert content["models/model.pt"] == weights.read_bytes()
-    assert content["models/performance.json"] == (weights.parent / "performance.json").read_bytes()
-    assert "models/temperatures.json" not in content and "large_files.yml" not in content
+    for name in ("training.json", "performance.json", "temperatures.json"):
+        assert content[f"models/{name}"] == (weights.parent / name).read_bytes()
+    assert "large_files.yml" not in content
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
@@ -165,6 +168,16 @@ def test_an_alignment_is_packed_with_what_the_weights_do_not_hold(trained, tmp_p
     torch.save(network.state_dict(), tmp_path / "model.pt")
     package = build_package(tmp_path, tmp_path / "model.pt", training=tmp_path)
     with zipfile.ZipFile(package.path) as archive:
+        assert not [name for name in archive.namelist() if name.endswith(("training.json", "temperatures.json"))]
         packed = json.loads(archive.read(f"{BUNDLE_NAME}/configs/inference.json"))
     alignment = ConfigParser(packed).get_parsed_content("network_def").alignment
     assert alignment.fill is False and torch.equal(alignment.theta, network.alignment.theta)
+
+
+def test_a_training_record_of_other_weights_is_not_packed(weights, trained, tmp_path):
+    for name in ("model.pt", "training.json"):
+        shutil.copy(weights.parent / name, tmp_path / name)
+    torch.save({name: value + 1 for name, value in torch.load(weights).items()}, tmp_path / "model.pt")
+    with pytest.raises(ValueError, match=r"training.json was made with other weights: .* is not known"):
+        build_package(tmp_path / "output", tmp_path / "model.pt", training=trained[0])
+    assert not (tmp_path / "output").exists()

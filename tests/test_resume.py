@@ -10,6 +10,7 @@ from ignite.engine import Events
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.engines import root_cause
+from scripts.evaluation.origin import read_training
 from scripts.handlers import checkpoint
 from scripts.handlers.checkpoint import save_atomically
 
@@ -18,8 +19,17 @@ WITHIN_THE_THIRD_EPOCH = Events.ITERATION_COMPLETED(once=8)  # three iterations 
 QUICK = {"patch_size": [16, 16, 16], "validation_subsets": ["all"]}
 
 
-def checkpoints(folder):
-    return {file.name: torch.load(file, weights_only=True) for file in sorted((folder / "checkpoints").iterdir())}
+def checkpoints(folder, name="checkpoints"):
+    """Read all checkpoints, without the time that the run took."""
+    states = {file.name: torch.load(file, weights_only=True) for file in sorted((folder / name).iterdir())}
+    assert all(state["record"].pop("seconds") > 0 for state in states.values())
+    return states
+
+
+def training_record(folder):
+    """Read what lies beside the weights, without when and how fast they were made."""
+    record = read_training(folder / "model.pt")
+    return {name: value for name, value in record.items() if name not in ("date", "hours", "sha256")}
 
 
 def assert_same(found, expected, where=""):
@@ -47,6 +57,7 @@ def assert_same_run(folder, epochs, uninterrupted):
     assert_same(checkpoints(folder), checkpoints(expected_folder))
     for place, file in (("found", folder / "model.pt"), ("expected", expected_folder / "model.pt")):
         assert file.is_file(), place
+    assert_same(training_record(folder), training_record(expected_folder), "training.json")
     found, expected = (torch.load(each / "model.pt", weights_only=True) for each in (folder, expected_folder))
     assert_same(found, expected, "model.pt")
 
@@ -174,9 +185,8 @@ def test_starting_anew_moves_the_earlier_checkpoints_aside(train, tmp_path, capl
     train(tmp_path, **settings)
     earlier = checkpoints(tmp_path)
     train(tmp_path, **settings, seed=1)
-    aside = tmp_path / "checkpoints_1" / "checkpoint_epoch=1.pt"
-    assert f"moved to {aside.parent}" in caplog.text
-    assert_same(torch.load(aside, weights_only=True), earlier["checkpoint_epoch=1.pt"])
+    assert f"moved to {tmp_path / 'checkpoints_1'}" in caplog.text
+    assert_same(checkpoints(tmp_path, "checkpoints_1"), earlier)
     assert list(checkpoints(tmp_path)) == ["checkpoint_epoch=1.pt"]
 
 

@@ -63,6 +63,8 @@ def test_a_side_file_of_other_weights_is_refused(weights):
     expected = f"figures.json was made with other weights: sha256 {ABC[:12]}…; these are {MILLION[:12]}… ({weights})"
     with pytest.raises(ValueError, match=re.escape(expected) + "; evaluate again"):
         read_side_file(weights, "figures.json")
+    with pytest.raises(ValueError, match=re.escape(expected) + "; draw them anew"):
+        read_side_file(weights, "figures.json", advice="draw them anew")
 
 
 @pytest.mark.parametrize(

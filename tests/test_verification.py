@@ -12,10 +12,12 @@ import pytest
 import torch
 import yaml
 
+from scripts.side_files import write_side_file
 from scripts.verification import inference_config, verify_bundle
 
 ROOT = Path(__file__).parents[1]
-CHECKS = ["large files", "files", "version", "metadata", "network input and output", "TorchScript"]
+QUICK = ["large files", "files", "version", "metadata", "training record"]
+CHECKS = [*QUICK, "network input and output", "TorchScript"]
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def bundle(tmp_path):
 
 def failures(root, **options):
     results = dict(verify_bundle(root, **{"full": False, **options}))
-    assert list(results) == (CHECKS if options.get("full") else CHECKS[:4])
+    assert list(results) == (CHECKS if options.get("full") else QUICK)
     return {check: reason for check, reason in results.items() if reason is not None}
 
 
@@ -76,6 +78,15 @@ def test_metadata_that_break_the_schema_are_found(bundle):
     assert "is not of type 'string'" in failures(bundle)["metadata"]
 
 
+def test_a_training_record_that_does_not_fit_the_weights_is_found(bundle):
+    weights = bundle / "models" / "model.pt"
+    data = {"name": "made up", "synthetic": True, "section": "training", "num_cases": 1, "num_synthetic": 1}
+    write_side_file(weights, "training.json", {"trained_on": data})
+    assert failures(bundle) == {}
+    torch.save({"more": 1}, weights)
+    assert "training.json was made with other weights" in failures(bundle)["training record"]
+
+
 def test_weights_that_cannot_be_fetched_are_found(bundle):
     entry = {"path": "models/large.pt", "url": (bundle / "nowhere.pt").as_uri()}
     (bundle / "large_files.yml").write_text(yaml.safe_dump({"large_files": [entry]}))
@@ -87,6 +98,6 @@ def test_a_network_that_takes_other_images_and_weights_of_another_one_are_found(
     config["modalities"].append("another")
     (bundle / "configs" / "inference.json").write_text(json.dumps(config))
     found = failures(bundle, full=True)
-    assert list(found) == CHECKS[4:]
+    assert list(found) == CHECKS[len(QUICK) :]
     assert "the input has 4 channels; expected 5" in found["network input and output"]
     assert "Missing key(s) in state_dict" in found["TorchScript"]

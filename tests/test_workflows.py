@@ -21,7 +21,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from scripts.data import cases
 from scripts.data.datalist import read_section, write_datalist
+from scripts.data.description import PHANTOMS
 from scripts.engines import root_cause
+from scripts.evaluation.origin import SYNTHETIC_ONLY, read_training
 from scripts.metrics.modality_gap import modality_gap
 from scripts.metrics.tables import read_scores
 from scripts.modalities import modality_subsets, subset_name
@@ -71,12 +73,26 @@ def test_a_run_leaves_checkpoints_a_model_a_record_and_curves(trained):
     assert list(epochs) == [1, 2, 3, 4]
     names = {name for name in stamps(folder) if not name.startswith("tensorboard")}
     kept = {f"checkpoints/{name}" for name in ("best.pt", "checkpoint_epoch=3.pt", "checkpoint_epoch=4.pt")}
-    assert names == kept | {"model.pt", "run.json", "config.yaml"}
+    assert names == kept | {"model.pt", "training.json", "run.json", "config.yaml"}
     best = torch.load(folder / "checkpoints" / "best.pt", weights_only=True)
     model = torch.load(folder / "model.pt", weights_only=True)
     assert all(torch.equal(model[name], value) for name, value in best["model"].items())
     assert best["best"]["best_epoch"] == max((2, 4), key=lambda epoch: epochs[epoch]["mean_dice"])
     assert best["best"]["best_value"] == pytest.approx(max(epochs[epoch]["mean_dice"] for epoch in (2, 4)))
+
+
+def test_beside_the_weights_stands_how_they_were_trained(trained):
+    folder, epochs = trained
+    record = read_training(folder / "model.pt")
+    best = record["epoch"]
+    assert best == max((2, 4), key=lambda epoch: epochs[epoch]["mean_dice"])
+    data = {"name": PHANTOMS, "synthetic": True, "section": "training", "num_cases": 3, "num_synthetic": 3}
+    assert (record["trained_on"], record["initial_file"]) == (data, None)
+    assert (record["seed"], record["steps"], record["max_epochs"]) == (1037, 3 * best, 4)
+    assert 0 < record["hours"] < 1 and record["hardware"]["processes"] == 1
+    loss = [{"epoch": epoch, "loss_total": epochs[epoch]["loss_total"]} for epoch in range(1, best + 1)]
+    validation = [{"epoch": epoch, "mean_dice": epochs[epoch]["mean_dice"]} for epoch in range(2, best + 1, 2)]
+    assert (record["loss"], record["validation"]) == (loss, validation)
 
 
 def test_the_model_is_a_flat_state_dict_of_finite_weights(trained, workflow):
@@ -210,6 +226,7 @@ def test_the_summary_counts_the_cases_of_each_subset(evaluated):
     flair = rows[(rows["subset"] == "flair") & (rows["region"] == "wt") & (rows["metric"] == "dice")]["value"]
     assert summary["per_subset"]["flair"]["wt"]["dice"]["mean"] == pytest.approx(flair.mean())
     table = (evaluated[0] / "summary.md").read_text()
+    assert f"- Weights: model.pt, {SYNTHETIC_ONLY}: {PHANTOMS}, section training, 3 cases.\n" in table
     assert len(re.findall("^.*[●○].*[●○].*$", table, flags=re.MULTILINE)) >= 15
 
 
@@ -311,6 +328,7 @@ def test_the_report_of_a_patient_measures_its_label_map(segmented, patient):
         count = int(np.isin(labels, values).sum())
         assert report["volumes"][region]["voxels"] == count
         assert report["volumes"][region]["ml"] == pytest.approx(count * voxel_ml, rel=1e-3, abs=1e-3)
+    assert report["warnings"][0] == SYNTHETIC_ONLY and report["weights"]["trained_on"]["name"] == PHANTOMS
     absent = {"straight": [], "odd": ["t1ce", "t1"]}[patient]
     assert report["modalities_absent"] == absent
     assert sorted(report["modalities_used"] + absent) == ["flair", "t1", "t1ce", "t2"]

@@ -47,6 +47,12 @@ def test_the_three_labels_are_offered_by_name(server):
     assert model["version"] == METADATA["version"]
 
 
+def test_whoever_asks_for_the_models_is_told_what_the_weights_are_for(server):
+    info = server("GET", "/info/").json()
+    for shown in (info["models"][NAME], info["trainers"][NAME]):
+        assert "trained on synthetic images only; not for clinical use" in shown["description"]
+
+
 def test_a_client_is_shown_what_it_may_change(server):
     config = server("GET", "/info/").json()["models"][NAME]["config"]
     shown = {"subset": "all", "channels": ",".join(MODALITIES), "result_label_convention": "brats2021"}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the data that a number was measured on are called, and whether they are simulated."""
+"""What the data of a training or an evaluation are called, and whether they are simulated."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..phantom.dataset import RECORD_FILE
+from ..transforms.phantoms import INDEX
 from .cases import datalist_path
 from .datalist import read_properties
+from .split import SECTIONS
 
 PHANTOMS = "phantoms (simulated gliomas)"
 
@@ -22,13 +24,14 @@ def describe_data(
     datalist_file: str = "datalist.json",
     phantom_dir: str | None = None,
 ) -> dict[str, Any]:
-    """Describe the cases of `read_cases`, which takes the same places.
+    """Describe the cases of `read_cases`, which takes the same places, or others.
 
     ``synthetic`` is true if the datalist says that it is one of phantoms, and also if any case lies in a folder of
-    phantoms: another datalist of the same images does not turn them into patients.
+    phantoms or is one of ``phantom_entries``: another datalist of the same images does not turn them into patients.
+    Cases that no datalist lists, as those of MONAI Label, are called after the folder of their images.
 
     Args:
-        cases: what `read_cases` returned.
+        cases: what `read_cases` or `phantom_entries` returned, or cases of MONAI Label.
         section: of the datalist.
         dataset_dir: folder of the data set; empty means that phantoms were made.
         datalist_file: datalist inside ``dataset_dir``, or an absolute path.
@@ -36,17 +39,40 @@ def describe_data(
 
     Returns:
         ``name`` (that of the datalist, else of its folder), ``synthetic``, ``section`` and ``num_cases``.
+
+    Raises:
+        FileNotFoundError: if a datalist may list the cases and there is neither a data set nor a place for phantoms.
     """
-    path = datalist_path(dataset_dir, datalist_file, phantom_dir).resolve()
-    properties = read_properties(path)
-    synthetic = "phantom" in properties or _any_phantom(cases)
+    properties, folder = {}, next((Path(image).resolve().parent.name for case in cases for image in _images(case)), "")
+    if not cases or any("case" in case and INDEX not in case for case in cases):
+        path = datalist_path(dataset_dir, datalist_file, phantom_dir).resolve()
+        if path.is_file():
+            properties, folder = read_properties(path), path.parent.name
+    synthetic = "phantom" in properties or any(_are_phantoms(cases))
     names = [properties.get("name"), PHANTOMS if synthetic else None]
-    name = ", ".join(str(name) for name in names if name) or path.parent.name
+    name = ", ".join(str(name) for name in names if name) or folder
     return {"name": name, "synthetic": synthetic, "section": section, "num_cases": len(cases)}
 
 
-def _any_phantom(cases: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether a case lies in a folder of phantoms, ``<folder>/<case>/<image>``."""
-    images = [path for case in cases for path in (case.get("image"), *case.get("images", {}).values()) if path]
-    folders = {Path(image).parent.parent for image in images}
-    return any((folder / RECORD_FILE).is_file() for folder in folders)
+def describe_training(cases: Sequence[Mapping[str, Any]], **places: Any) -> dict[str, Any]:
+    """Describe the cases of a training as `describe_data` does, with the number that are phantoms, ``num_synthetic``.
+
+    Each case is looked at by itself: one patient among phantoms is enough for weights that have seen real images.
+
+    Args:
+        cases: as for `describe_data`.
+        places: ``dataset_dir``, ``datalist_file`` and ``phantom_dir``, as for `describe_data`.
+    """
+    number = sum(_are_phantoms(cases))
+    return {**describe_data(cases, SECTIONS[0], **places), "synthetic": number > 0, "num_synthetic": number}
+
+
+def _are_phantoms(cases: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """Tell which cases are of ``phantom_entries`` or lie in a folder of phantoms, ``<folder>/<case>/<image>``."""
+    folders = [{Path(image).parent.parent for image in _images(case)} for case in cases]
+    made = {folder for folder in set().union(*folders) if (folder / RECORD_FILE).is_file()}
+    return [INDEX in case or not of_case.isdisjoint(made) for case, of_case in zip(cases, folders, strict=True)]
+
+
+def _images(case: Mapping[str, Any]) -> list[str]:
+    return [path for path in (case.get("image"), *case.get("images", {}).values()) if path]

@@ -107,13 +107,13 @@ def read_performance(model_file: str | Path) -> dict[str, Any] | None:
     """
     content = read_side_file(model_file, PERFORMANCE_FILE)
     if content is not None:
-        problem = _misfit(content, SHAPE)
+        problem = misfit(content, SHAPE)
         if problem:
             raise ValueError(f"{side_file(model_file, PERFORMANCE_FILE)} is damaged: {problem}; evaluate again.")
     return content
 
 
-def _misfit(value: Any, shape: Any, place: str = "the file") -> str | None:
+def misfit(value: Any, shape: Any, place: str = "the file") -> str | None:
     """Say where a value is not of a shape: a type, several of them, or a dictionary of shapes by name."""
     if isinstance(shape, dict):
         if not isinstance(value, dict):
@@ -122,7 +122,7 @@ def _misfit(value: Any, shape: Any, place: str = "the file") -> str | None:
         if missing:
             return f"`{place}` lacks {missing}"
         expected = dict.fromkeys(value, shape[EACH]) if EACH in shape else shape
-        problems = (_misfit(value[name], each, f"{place}::{name}") for name, each in expected.items())
+        problems = (misfit(value[name], each, f"{place}::{name}") for name, each in expected.items())
         return next((problem for problem in problems if problem), None)
     if not isinstance(value, shape) or (isinstance(value, float) and not isfinite(value)):
         kinds = shape if isinstance(shape, tuple) else (shape,)

@@ -18,8 +18,11 @@ from torch import nn
 
 from ..files import replacing
 from ..flags import as_flag
+from .training_record import TrainingRecord
 
 logger = logging.getLogger(__name__)
+
+METRIC = "mean_dice"  # of a validation; larger is better
 
 
 def save_atomically(content: Any, path: Path) -> None:
@@ -38,17 +41,17 @@ class RunCheckpointHandler:
     Attach to the trainer behind the handlers that change state at the end of an epoch (learning rate, validation), and
     behind those that log it: an epoch that a resumed run does not repeat is then in the logs, whenever the run died.
     Without ``resume``, checkpoints that an earlier run left in ``save_dir`` are moved aside, never overwritten. Of
-    several processes all load, and the first one saves.
+    several processes all load, and the first one saves. Checkpoints of before there was a ``record`` resume too.
 
     Args:
         save_dir: folder of the resumable checkpoints.
         save_dict: name to object with ``state_dict`` and ``load_state_dict``; ``model`` is the network.
         model_file: path of the flat state dict, e.g. ``models/model.pt``.
         deployed: the network whose state dict that is, such as an average over training; ``None``: ``model``.
-        evaluator: the validation engine whose ``metric`` decides what is best; ``None`` keeps the last network.
-        metric: name in ``evaluator.state.metrics``, larger is better.
+        evaluator: the validation engine whose mean Dice decides what is best; ``None`` keeps the last network.
         num_kept: how many epochs' checkpoints to keep.
         resume: continue from the newest checkpoint in ``save_dir``; also as the words true and false.
+        record: writes ``training.json`` beside ``model_file``; ``None`` leaves it out.
 
     Raises:
         ValueError: if ``save_dict`` has no ``model``, or ``resume`` is another word.
@@ -63,16 +66,17 @@ class RunCheckpointHandler:
         model_file: str,
         deployed: nn.Module | None = None,
         evaluator: Evaluator | None = None,
-        metric: str = "mean_dice",
         num_kept: int = 2,
         resume: bool | str = False,
+        record: TrainingRecord | None = None,
     ) -> None:
         if "model" not in save_dict:
             raise ValueError(f"`save_dict` has {sorted(save_dict)}; expected `model`, the network, among them.")
         self.save_dir, self.model_file = Path(save_dir), Path(model_file)
-        self.save_dict = {**save_dict, "best": self}
+        self.save_dict = {**save_dict, "best": self, **({} if record is None else {"record": record})}
+        self.record = record
         self.deployed = save_dict["model"] if deployed is None else deployed
-        self.evaluator, self.metric = evaluator, metric
+        self.evaluator = evaluator
         self.num_kept, self.resume = num_kept, as_flag(resume, "resume")
         self.best_value, self.best_epoch = -1.0, 0
         self.validated = False
@@ -98,6 +102,8 @@ class RunCheckpointHandler:
         return max(self.save_dir.glob("checkpoint_epoch=*.pt"), key=_epoch, default=None)
 
     def _start(self, engine: Engine) -> None:
+        if self.record is not None:
+            self.record.start(self.model_file)
         newest = self.newest()
         if not self.resume:
             if newest is not None and idist.get_rank() == 0:
@@ -108,8 +114,10 @@ class RunCheckpointHandler:
                 f"`resume` is set but {self.save_dir} has no checkpoint_epoch=*.pt; expected those of the run to "
                 "continue. Check `output_dir`, or start without `resume`."
             )
-        self._check_plan(torch.load(newest, map_location="cpu", weights_only=True)["trainer"], engine)
-        CheckpointLoader(str(newest), self.save_dict, map_location="cpu")(engine)
+        state = torch.load(newest, map_location="cpu", weights_only=True)
+        self._check_plan(state["trainer"], engine)
+        wanted = {name: each for name, each in self.save_dict.items() if name != "record" or name in state}
+        CheckpointLoader(str(newest), wanted, map_location="cpu")(engine)
         logger.info("resumed from %s, best so far %.4f in epoch %d", newest, self.best_value, self.best_epoch)
 
     def _check_plan(self, planned: Mapping[str, int], engine: Engine) -> None:
@@ -136,11 +144,13 @@ class RunCheckpointHandler:
         self.validated = True
 
     def _save(self, engine: Engine) -> None:
-        value = self.evaluator.state.metrics.get(self.metric) if self.validated else None
+        value = self.evaluator.state.metrics.get(METRIC) if self.validated else None
         improved = value is not None and value > self.best_value
         self.validated = False
         if improved:
             self.best_value, self.best_epoch = float(value), engine.state.epoch
+        if self.record is not None:
+            self.record.note(engine, METRIC, value)
         if idist.get_rank() == 0:
             self._write(engine, improved)
 
@@ -150,6 +160,8 @@ class RunCheckpointHandler:
             save_atomically(state, self.save_dir / "best.pt")
         if improved or self.best_epoch == 0:
             save_atomically(self.deployed.state_dict(), self.model_file)
+            if self.record is not None:
+                self.record.write(engine, self.model_file)
         # last: a run that dies in between repeats the epoch
         save_atomically(state, self.save_dir / f"checkpoint_epoch={engine.state.epoch}.pt")
         for old in sorted(self.save_dir.glob("checkpoint_epoch=*.pt"), key=_epoch)[: -self.num_kept]:

@@ -17,6 +17,7 @@ from monai.engines.utils import IterationEvents
 
 from ..data.label_conventions import from_internal, to_internal
 from ..evaluation.expectation import ExpectedPerformance
+from ..evaluation.origin import SYNTHETIC_ONLY, origin_in_words, origin_of, synthetic_only
 from ..files import replacing, write_json
 from ..metrics.regions import volumes_ml
 from ..modalities import subset_name
@@ -30,9 +31,9 @@ class PredictionWriter:
 
     ``<output_dir>/<case>.nii.gz`` lies on the grid and affine of the input and carries the values of the asked-for
     label convention, as uint8, or uint16 where the convention goes beyond 255. ``<output_dir>/<case>.json`` says which
-    modalities were used, voxels and volume (mL) of each region, what to expect of them, and warnings. Attach to a
-    ``CaseEvaluator`` whose postprocessing leaves ``pred`` as a label map ``(1, *S)`` of that convention on the grid of
-    the input.
+    modalities were used, voxels and volume (mL) of each region, what to expect of them, what the weights were trained
+    on, and warnings. Attach to a ``CaseEvaluator`` whose postprocessing leaves ``pred`` as a label map ``(1, *S)`` of
+    that convention on the grid of the input, behind what loads the weights.
 
     Args:
         output_dir: folder of the results, made if need be.
@@ -40,6 +41,7 @@ class PredictionWriter:
         regions: name of each region to the classes it unites.
         label_convention: name of the convention that ``pred`` is in, e.g. ``"brats2021"``.
         expected: says what to expect of a subset of modalities; ``None`` for reports without it.
+        model_file: the weights; ``None`` for reports without what they were trained on.
     """
 
     def __init__(
@@ -49,18 +51,28 @@ class PredictionWriter:
         regions: Mapping[str, Sequence[int]],
         label_convention: str = "brats2021",
         expected: ExpectedPerformance | None = None,
+        model_file: str | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.modalities = list(modalities)
         self.regions = {name: list(classes) for name, classes in regions.items()}
         self.label_convention = label_convention
         self.expected = expected
+        self.model_file = model_file
+        self.weights: dict[str, Any] | None = None  # see `origin_of`
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
         if self.expected is not None:
             engine.add_event_handler(Events.STARTED, self.expected.load)
+        if self.model_file is not None:
+            engine.add_event_handler(Events.STARTED, self.load_origin)
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._write)
+
+    def load_origin(self) -> None:
+        """Read again what the weights were trained on, as a run does when it starts."""
+        self.weights = origin_of(self.model_file)
+        logger.info("weights: %s", origin_in_words(self.weights))
 
     def _write(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
@@ -81,6 +93,7 @@ class PredictionWriter:
         acquired = acquired_modalities(torch.as_tensor(case["image"])[None])[0].tolist()
         expected = None if self.expected is None else self.expected.of(acquired)
         absent = [name for name, there in zip(self.modalities, acquired, strict=True) if not there]
+        of_weights = [SYNTHETIC_ONLY] if self.weights and synthetic_only(self.weights) else []
         report = {
             "case": str(case["case"]),
             "segmentation": path.name,
@@ -91,11 +104,12 @@ class PredictionWriter:
             "volumes": volumes,
             "expected_performance": expected,
             **({"expected_performance_note": self.expected.reason} if self.expected and not expected else {}),
-            "warnings": _warnings(volumes, absent, expected),
+            **({"weights": self.weights} if self.weights else {}),
+            "warnings": [*of_weights, *_warnings(volumes, absent, expected)],
         }
         write_json(path.with_name(f"{case['case']}.json"), report)
-        words = "".join(f"\n  {line}" for line in (expected or {}).get("in_words", ()))
-        logger.info("%s: %s from %s%s", case["case"], path, report["subset"], words)
+        lines = [*(f"warning: {warning}" for warning in of_weights), *(expected or {}).get("in_words", ())]
+        logger.info("%s: %s from %s%s", case["case"], path, report["subset"], "".join(f"\n  {line}" for line in lines))
 
     def _volumes(self, classes: np.ndarray, spacing: Sequence[float]) -> dict[str, dict[str, float]]:
         """Measure each region in voxels and mL."""

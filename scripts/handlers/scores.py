@@ -16,6 +16,7 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
 
+from ..evaluation.origin import origin_in_words, origin_of
 from ..evaluation.store import SCORES, CaseStore
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..metrics.markdown import write_summary
@@ -162,6 +163,9 @@ class SubsetScoreHandler:
                 writer.write_case(case, scores)
                 self._count(scores)
         summary = summarise(table, failures, store.unlabelled)
+        if store.model_file is not None:
+            origin = origin_of(store.model_file)
+            summary["weights"] = {**origin, "in_words": origin_in_words(origin)}
         write_summary(summary, *(store.output_dir / name for name in SUMMARIES))
         logger.info("scores are in %s", store.output_dir)
 

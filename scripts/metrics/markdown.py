@@ -48,6 +48,7 @@ def markdown_table(summary: Mapping[str, Any]) -> str:
     if summary["num_cases"]:
         lines += [*convention_lines(summary), f"- {summary['averaging']}", f"- {summary['intervals']}", f"- {COUNTING}"]
     lines += _case_lines(summary)
+    lines += [f"- Weights: {summary['weights']['in_words']}."] if "weights" in summary else []
     if summary["num_cases"]:
         lines += ["", LEGEND]
     for name in summary["metrics"]:

@@ -50,6 +50,7 @@ def head(evaluation: Evaluation) -> dict[str, Any]:
         "section": data_set.get("section") or config.get("evaluated_section") or "",
         "synthetic": data_set.get("synthetic"),
         "weights": config.get("model_file") or "",
+        "origin": summary.get("weights", {}).get("in_words") or "",
         "date": (evaluation.run.record.get("started") or "")[:10],
         "subsets": len(summary["per_subset"]),
         "failed": summary.get("failed_cases") or {},

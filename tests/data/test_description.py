@@ -8,9 +8,10 @@ import pytest
 
 from scripts.data.cases import read_cases
 from scripts.data.datalist import read_section, write_datalist
-from scripts.data.description import PHANTOMS, describe_data
+from scripts.data.description import PHANTOMS, describe_data, describe_training
 from scripts.phantom.dataset import PhantomSettings
 from scripts.tools.make_datalist import MakeDatalist
+from scripts.transforms.phantoms import phantom_entries
 
 
 def describe(folder, section="testing", **places):
@@ -67,3 +68,28 @@ def test_phantoms_made_on_the_spot_are_described_where_there_is_no_data_set(tmp_
 def test_without_a_data_set_and_a_place_for_phantoms_nothing_can_be_described():
     with pytest.raises(FileNotFoundError, match="`dataset_dir` is empty"):
         describe_data([], "testing")
+
+
+@pytest.mark.parametrize("phantom_dir", [None, "nowhere"])
+def test_phantoms_that_are_made_while_a_network_trains_are_phantoms_without_any_datalist(phantom_dir):
+    entries = phantom_entries(5, ["flair", "t2"])
+    expected = {"name": PHANTOMS, "synthetic": True, "section": "training", "num_cases": 5}
+    assert describe_data(entries, "training", phantom_dir=phantom_dir) == expected
+    assert describe_training(entries, phantom_dir=phantom_dir) == {**expected, "num_synthetic": 5}
+
+
+def test_cases_of_monai_label_are_not_taken_for_the_phantoms_that_lie_where_there_is_no_data_set(phantoms, tmp_path):
+    cases = [{"image": str(tmp_path / "studies" / "a.mri"), "label": str(tmp_path / "final" / "a.nii.gz")}]
+    found = describe_training(cases, phantom_dir=str(phantoms))
+    expected = {"name": "studies", "synthetic": False, "section": "training", "num_cases": 1, "num_synthetic": 0}
+    assert found == expected
+
+
+def test_of_a_training_each_phantom_is_counted(phantoms, patients):
+    entries = read_section(phantoms / "datalist.json", "testing")
+    real = {"case": "a", "image": str(patients / "a" / "a_flair.nii.gz"), "channels": ["flair"]}
+    write_datalist(patients / "both.json", {"training": [real, *entries]}, ["flair", "t1ce", "t1", "t2"])
+    cases = read_section(patients / "both.json", "training")
+    for number, each in ((2, cases), (0, cases[:1]), (2, cases[1:]), (5, [*cases, *phantom_entries(3, ["flair"])])):
+        found = describe_training(each, dataset_dir=str(patients), datalist_file="both.json")
+        assert (found["num_cases"], found["num_synthetic"], found["synthetic"]) == (len(each), number, number > 0)

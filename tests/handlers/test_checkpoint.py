@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -12,6 +13,8 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from scripts.handlers.checkpoint import RunCheckpointHandler, save_atomically
+from scripts.handlers.training_record import TrainingRecord
+from scripts.transforms.phantoms import phantom_entries
 
 
 class Run:
@@ -139,6 +142,15 @@ def test_a_checkpoint_has_all_that_a_resumed_run_needs(tmp_path):
     assert set(state) == {"model", "trainer", "best"}
     assert state["best"] == {"best_value": 0.25, "best_epoch": 1}
     assert state["trainer"]["iteration"] == 4  # two in each epoch
+
+
+def test_a_checkpoint_of_before_there_was_a_record_resumes_and_the_record_begins_there(tmp_path):
+    Run(tmp_path, {1: 0.25}).to(2, planned=3)
+    assert not (tmp_path / "models" / "training.json").exists()
+    run = Run(tmp_path, {3: 0.5}, resume=True, record=TrainingRecord(phantom_entries(2, ["flair"]), seed=7)).to(3)
+    assert run.trainer.state.iteration == 6
+    content = json.loads((tmp_path / "models" / "training.json").read_text())
+    assert (content["epoch"], content["validation"]) == (3, [{"epoch": 3, "mean_dice": 0.5}])
 
 
 @pytest.mark.parametrize("resume", [True, "true", "True"])  # the command line gives `true` as text

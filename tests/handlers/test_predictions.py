@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.data import MetaTensor
+from monai.engines.utils import IterationEvents
 
 from scripts.evaluation.expectation import ExpectedPerformance
+from scripts.evaluation.origin import SYNTHETIC_ONLY
 from scripts.handlers import predictions
 from scripts.handlers.predictions import PredictionWriter
 from scripts.side_files import write_side_file
@@ -123,6 +127,65 @@ def test_the_general_warning_stays_where_nothing_is_known(tmp_path, expected, re
         assert report["expected_performance_note"] == words
     else:
         assert report["expected_performance"]["dice"] == {"wt": None, "tc": None, "et": None}
+
+
+@pytest.fixture
+def written(tmp_path, caplog):
+    """Write a case with weights and a record of a training on four cases, so many of them synthetic; with the log."""
+
+    def _written(num_synthetic, initial_file=None, changed=False):
+        weights = tmp_path / "model.pt"
+        weights.write_bytes(b"weights")
+        data = {"name": "made up", "synthetic": num_synthetic > 0, "section": "training", "num_cases": 4}
+        data["num_synthetic"] = num_synthetic
+        write_side_file(weights, "training.json", {"trained_on": data, "initial_file": initial_file})
+        weights.write_bytes(b"others" if changed else b"weights")
+        writer = PredictionWriter(str(tmp_path), NAMES, REGIONS, model_file=str(weights))
+        engine = Engine(lambda engine, batch: writer.write_case(case(2, 2)))
+        engine.register_events(*IterationEvents)
+        writer.attach(engine)
+        with caplog.at_level("INFO"):
+            engine.run([0])
+        return json.loads((tmp_path / "case_a.json").read_text()), data, caplog.text.splitlines()
+
+    return _written
+
+
+def test_weights_that_have_seen_synthetic_images_alone_say_so_before_anything_else(written):
+    report, data, log = written(num_synthetic=4)
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert report["weights"] == {"file": "model.pt", "sha256": digest, "trained_on": data, "initial_file": None}
+    assert report["warnings"] == [SYNTHETIC_ONLY, *(f"nothing was found for region {name}" for name in ("tc", "et"))]
+    assert f"  warning: {SYNTHETIC_ONLY}" in log
+    assert any(f"model.pt, {SYNTHETIC_ONLY}: made up, section training, 4 cases" in line for line in log)
+
+
+@pytest.mark.parametrize("real", ["a training case", "a case that the network was trained on before"])
+def test_weights_that_have_seen_a_real_image_do_not_say_so(written, real):
+    data = {"name": "hospital", "synthetic": False, "section": "training", "num_cases": 9, "num_synthetic": 0}
+    initial = {"file": "first.pt", "sha256": "0", "trained_on": data, "initial_file": None}
+    first = real == "a training case"
+    report, found, log = written(3 if first else 4, initial_file=None if first else initial)
+    assert report["weights"]["trained_on"] == found
+    assert len(report["warnings"]) == 2 and SYNTHETIC_ONLY not in "".join(log)
+
+
+@pytest.mark.parametrize("reason", ["of other weights", "not there", "damaged"])
+def test_a_record_that_cannot_be_trusted_is_noted_and_ends_nothing(written, tmp_path, reason):
+    report, _, log = written(num_synthetic=4, changed=reason == "of other weights")
+    if reason != "of other weights":
+        file = tmp_path / "training.json"
+        file.unlink() if reason == "not there" else file.write_text("{")
+        writer = PredictionWriter(str(tmp_path), NAMES, REGIONS, model_file=str(tmp_path / "model.pt"))
+        writer.load_origin()
+        writer.write_case(case(2, 2))
+        report = json.loads((tmp_path / "case_a.json").read_text())
+    words = {"of other weights": "made with other weights", "not there": "no training.json", "damaged": "as JSON"}
+    assert report["weights"]["trained_on"] is None and words[reason] in report["weights"]["note"]
+    assert report["weights"]["note"].endswith("what these weights were trained on is not known")
+    assert len(report["warnings"]) == 2
+    if reason == "of other weights":
+        assert any("WARNING" in line and report["weights"]["note"] in line for line in log)
 
 
 def test_a_region_that_was_not_found_is_a_warning(tmp_path):

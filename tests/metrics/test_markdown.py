@@ -47,6 +47,13 @@ def test_the_tables_show_dots_means_spreads_intervals_and_counts(tmp_path, unequ
     assert [row[3] for row in found["HD95 [mm]"][1:]][:3] == ["1.00", "1.00 ± 0.00 [1.00, 1.00]", "1.00"]
 
 
+def test_what_the_weights_were_trained_on_is_told_where_it_is_known(tmp_path, unequal_study, write_scores):
+    summary = summarise(write_scores(tmp_path / "s.csv", unequal_study))
+    assert "Weights" not in markdown_table(summary)
+    text = markdown_table({**summary, "weights": {"in_words": "model.pt, trained on hospital"}})
+    assert "- Weights: model.pt, trained on hospital.\n" in text[: text.index("## Dice")]
+
+
 def test_each_metric_has_a_table_with_a_column_for_each_region(tmp_path, complete_study, modalities, write_scores):
     found = tables(markdown_table(summarise(write_scores(tmp_path / "s.csv", complete_study()))))
     for rows in found.values():

@@ -17,6 +17,7 @@ import pytest
 from matplotlib.image import imread
 
 from scripts.data.datalist import read_section
+from scripts.evaluation.origin import SYNTHETIC_ONLY
 from scripts.files import write_json
 from scripts.report.inputs import read_evaluation
 from scripts.report.page import build
@@ -118,6 +119,7 @@ def test_the_report_says_what_was_trained_and_evaluated_on_what(folders, report)
         and "Evaluated on phantoms (simulated gliomas), section testing: 2 cases, 15 subsets" in page.text
     )
     assert "Simulated images, not patients." in page.text
+    assert f"Weights: model.pt, {SYNTHETIC_ONLY}: phantoms (simulated gliomas), section training, 3 cases." in page.text
     for folder in folders:
         record = json.loads((folder / "run.json").read_text())
         assert f"{record['data']['cases']} cases, labels: " in page.text

@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""What weights were trained on, as the ``training.json`` beside them says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..side_files import read_side_file, sha256, side_file
+from .performance import counted, misfit
+
+logger = logging.getLogger(__name__)
+
+TRAINING_FILE = "training.json"
+SYNTHETIC_ONLY = "trained on synthetic images only; not for clinical use"
+UNKNOWN = "what these weights were trained on is not known"
+NO_RECORD = f"no {TRAINING_FILE} beside the weights; {UNKNOWN}"
+SHAPE = {"trained_on": {"name": str, "synthetic": bool, "section": str, "num_cases": int, "num_synthetic": int}}
+
+
+def read_training(model_file: str | Path) -> dict[str, Any] | None:
+    """Read the ``training.json`` of weights; ``None`` where there is none.
+
+    Raises:
+        ValueError: if it cannot be read, was made with other weights, or is not of the expected shape.
+    """
+    content = read_side_file(model_file, TRAINING_FILE, advice=UNKNOWN)
+    problem = None if content is None else misfit(content, SHAPE) or _misfit_of_initial(content)
+    if problem:
+        raise ValueError(f"{side_file(model_file, TRAINING_FILE)} is damaged: {problem}; {UNKNOWN}.")
+    return content
+
+
+def trained_with(model_file: str | Path, **otherwise: Any) -> dict[str, Any]:
+    """Say with which settings weights were trained, so that inference takes the same.
+
+    Args:
+        model_file: need not exist.
+        otherwise: name to value of each setting, where there is no record or it does not say.
+    """
+    try:
+        found = read_training(model_file) if Path(model_file).is_file() else None
+    except (OSError, ValueError) as error:
+        logger.warning("%s Taken instead: %s", error, otherwise)
+        found = None
+    settings = (found or {}).get("settings") or {}
+    return {name: settings.get(name, value) for name, value in otherwise.items()}
+
+
+def origin_of(model_file: str | Path) -> dict[str, Any]:
+    """Say what weights were trained on; a run is never ended by a record that is damaged or of other weights.
+
+    Args:
+        model_file: that exists.
+
+    Returns:
+        ready for JSON: ``file`` (name) and ``sha256`` of the weights; ``trained_on``, as
+        `scripts.data.description.describe_training` describes it; ``initial_file``, likewise of the weights that
+        training started from, or ``None``. Where nothing is known ``trained_on`` is ``None``, and ``note`` says why.
+    """
+    found, note = None, NO_RECORD
+    try:
+        found = read_training(model_file)
+    except (OSError, ValueError) as error:
+        note = str(error).removesuffix(".")
+        logger.warning("%s", note)
+    origin = {"file": Path(model_file).name, "sha256": sha256(model_file)}
+    if found is None:
+        return {**origin, "trained_on": None, "initial_file": None, "note": note}
+    return {**origin, "trained_on": found["trained_on"], "initial_file": found.get("initial_file")}
+
+
+def synthetic_only(origin: Mapping[str, Any]) -> bool:
+    """Tell whether weights, and those that their training started from, are known to have seen no real image."""
+    data, initial = origin.get("trained_on"), origin.get("initial_file")
+    known = data is not None and 0 < data["num_cases"] == data["num_synthetic"]
+    return known and (initial is None or synthetic_only(initial))
+
+
+def origin_in_words(origin: Mapping[str, Any]) -> str:
+    """Say in one line what `origin_of` found."""
+    data, initial = origin.get("trained_on"), origin.get("initial_file")
+    if data is None:
+        return f"{origin['file']}: {origin['note']}"
+    mixed = 0 < data["num_synthetic"] < data["num_cases"]
+    cases = f"{data['name']}, section {data['section']}, {counted(data['num_cases'], 'case')}"
+    cases += f", {data['num_synthetic']} of them synthetic" if mixed else ""
+    words = f"{SYNTHETIC_ONLY}: {cases}" if synthetic_only(origin) else f"trained on {cases}"
+    return f"{origin['file']}, {words}" + ("" if initial is None else f"; started from {origin_in_words(initial)}")
+
+
+def _misfit_of_initial(record: Mapping[str, Any], place: str = "the file") -> str | None:
+    """Say what is wrong with the weights that training started from, and with those before them."""
+    initial, place = record.get("initial_file"), f"{place}::initial_file"
+    if initial is None:
+        return None
+    unknown = isinstance(initial, dict) and initial.get("trained_on") is None
+    shape = {"file": str, "sha256": str, **({"note": str} if unknown else SHAPE)}
+    return misfit(initial, shape, place) or _misfit_of_initial(initial, place)
