@@ -12,7 +12,7 @@ from .fields import random_field
 from .grid import Grid
 from .variety import Variety, draw
 
-BIAS_MM = 62.0  # size of the bias field's lattice
+BIAS_MM = 62.0  # distance of the knots of the bias field's lattice
 
 
 def acquire(signal: NDArray, brain: NDArray, grid: Grid, rng: np.random.Generator, variety: Variety) -> NDArray:

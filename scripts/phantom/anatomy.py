@@ -23,9 +23,8 @@ GREY, DEEP_GREY, WHITE, CSF, VESSEL, CHOROID = range(len(TISSUES))
 DEEP_CENTRE, DEEP_AXES = (0.0, -3.0, 4.0), (34.0, 33.0, 19.0)
 # Choroid plexus of the lateral ventricles' atria (either side), in mm of MNI152.
 CHOROID_CENTRE, CHOROID_RADIUS = (23.0, -41.0, 10.0), (4.5, 6.0, 7.0)
-
-UNEVEN_MM = 22.0  # size of the places where the skull was stripped better or worse
-STRIPPING_LIMITS = (0.12, 0.93)  # of the blurred brain mask, about 3 mm outside of the brain and 3 mm inside
+UNEVEN_MM = 22.0  # distance of the knots of the field that says where the skull was stripped better or worse
+STRIPPING_LIMITS = (0.12, 0.93)  # of the blurred brain mask, about 3 mm outside of the brain and 4 mm inside
 MENINGES_BELOW = 0.47  # level of the blurred brain mask at which what covers the brain begins, about its edge
 # Ellipsoid around the lateral and third ventricles: centre and half axes, in mm of MNI152.
 VENTRICLES = ((0.0, -9.0, 9.0), (34.0, 52.0, 28.0))
@@ -201,7 +200,7 @@ def brain_mask(head: Head, atlas: Atlas, coordinates: NDArray, axes: Sequence[ND
 
 
 def meninges(atlas: Atlas, coordinates: NDArray) -> NDArray:
-    """Share of what covers the brain in each of the ``(3, N)`` MNI152 coordinates (mm): ``(N,)``, 0 inside of it."""
+    """Share of what covers the brain at ``(3, N)`` MNI152 coordinates (mm): ``(N,)``, 0 inside, 1 a mm further out."""
     return np.clip((MENINGES_BELOW - _sample(atlas.brain, atlas, coordinates)) / 0.15, 0, 1)
 
 

@@ -43,8 +43,7 @@ from .variety import TYPICAL, Variety, draw, get_variety
 
 # (weight, size in mm) of the random fields that make up the texture of tissues.
 TEXTURE = ((0.60, 24.0), (0.50, 12.0), (0.42, 6.0), (0.46, 3.0))
-
-CAP_MM = 3.5  # how far the wet lining of the ventricles reaches
+CAP_MM = 3.5  # how far the wet lining of the ventricles reaches, a Gaussian's deviation
 
 
 @dataclass(frozen=True)
@@ -131,14 +130,13 @@ def image_patient(patient: Patient, modality: str, rng: np.random.Generator, var
     """
     further = rng.spawn(1)[0]
     sequence = draw_sequence(rng, modality, variety.other_sequence)
-    signal = image_signal(
-        patient.fractions, patient.tissues, sequence, patient.water, _estrange(further, patient.tissues, variety)
-    )
+    factors = _estrange(further, patient.tissues, variety)
+    signal = image_signal(patient.fractions, patient.tissues, sequence, patient.water, factors)
     return acquire(signal, patient.brain, patient.grid, rng, variety)
 
 
 def draw_all_tissues(rng: np.random.Generator, variety: Variety) -> dict[str, dict[str, float]]:
-    """Draw the properties of one patient's tissues; see ``contrasts.yaml``."""
+    """Draw the properties of one patient's tissues, and of what skull-stripping may leave; see ``contrasts.yaml``."""
     further = rng.spawn(1)[0]
     jitter, uptake = draw(further, variety.tissue_jitter), draw(further, variety.contrast_uptake)
     tissues = draw_tissues(rng, jitter) | draw_remnants(further, jitter)
@@ -222,9 +220,10 @@ def _ventricle_caps(
     """Wet white matter that lines the ventricles, in units of its texture's deviation: ``(N,)``."""
     strength = draw(rng, variety.ventricle_caps)
     if not strength:
-        return np.float32(0)
+        return np.zeros(np.count_nonzero(brain), np.float32)
     fluid = np.zeros(grid.shape, np.float32)
     fluid[brain] = healthy[CSF] * around
     near = ndimage.gaussian_filter(fluid, CAP_MM / grid.spacing, truncate=3.0)[brain]
     uneven = 1 + 0.7 * random_field(rng, grid.axes, 14.0)[brain]
+    # at a strength of 1 up to 8 deviations, as a wet spot has
     return (16 * strength * np.clip(near * uneven, 0, 0.5) * healthy[WHITE]).astype(np.float32)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,13 +16,12 @@ from tqdm import tqdm
 from ..data.datalist import write_datalist
 from ..data.label_conventions import from_internal
 from ..data.missing_rate import assign_availability, parse_missing_rates
-from ..files import replacing, write_json
+from ..files import replacing
 from .case import Phantom, PhantomSettings, make_phantom
-from .variety import TYPICAL
+from .record import GENERATOR_VERSION, claim, describe
 
 __all__ = ["Phantom", "PhantomSettings", "make_phantom", "write_phantoms"]
 
-GENERATOR_VERSION = 1  # raise it when the same settings make other phantoms
 SECTIONS = ("training", "validation", "testing")
 LABEL_CONVENTION = "brats2021"
 RECORD_FILE, DATALIST_FILE = "phantom.json", "datalist.json"
@@ -62,7 +60,9 @@ def write_phantoms(
     counts = {section: int(num_cases.get(section, 0)) for section in SECTIONS}
     rates = parse_missing_rates(missing_rates, settings.modalities) if missing_rates else {}
     acquired = _acquired(settings, counts, rates)
-    _claim(folder, _record(counts, settings, rates))
+    # rates as pairs, since their order matters
+    record = {**describe(settings), "num_cases": counts, "missing_rates": list(rates.items())}
+    claim(folder / RECORD_FILE, record)
 
     entries = [_entry(folder, index, names) for index, names in enumerate(acquired)]
     todo = [index for index, entry in enumerate(entries) if not all(file.exists() for file in _files(entry))]
@@ -78,29 +78,6 @@ def write_phantoms(
             phantom={"version": GENERATOR_VERSION, **asdict(settings)},
         )
     return datalist
-
-
-def _record(counts: dict[str, int], settings: PhantomSettings, missing_rates: dict[str, float]) -> dict[str, object]:
-    """What determines the folder's content; rates as pairs, since their order matters."""
-    rates = list(missing_rates.items())
-    record = {"version": GENERATOR_VERSION, **asdict(settings), "num_cases": counts, "missing_rates": rates}
-    return json.loads(json.dumps(record))  # tuples become lists, as they will be when read back
-
-
-def _claim(folder: Path, record: dict[str, object]) -> None:
-    """Note the record in the folder, or compare it with the one that is there."""
-    file = folder / RECORD_FILE
-    if not file.exists():
-        write_json(file, record)
-        return
-    found = {"variety": TYPICAL} | json.loads(file.read_text(encoding="utf-8"))  # folders from before there were two
-    differing = [name for name in record | found if record.get(name) != found.get(name)]
-    if differing:
-        name = differing[0]
-        raise ValueError(
-            f"`{folder}` holds phantoms of other settings: `{name}` is {found.get(name)}, asked for is "
-            f"{record.get(name)} (differing: {differing}). Use another folder or delete this one. See {file}."
-        )
 
 
 def _acquired(settings: PhantomSettings, counts: dict[str, int], missing_rates: dict[str, float]) -> list[list[str]]:

@@ -4,32 +4,32 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import replacing, write_json
+from ..files import replacing
 from .case import Patient, PhantomSettings, draw_all_tissues, image_patient, make_patient
-from .dataset import GENERATOR_VERSION
 from .grid import head_grid
+from .record import claim, describe
 from .variety import get_variety
 
 FULL = 255  # a share of 1, on disk
-FINEST = 16.0  # steps of the texture's deviation, on disk
+STEPS = 16  # of the texture's deviation, on disk
 
 
 class PatientStore:
-    """Patients of one seed, grown when first asked for and kept as ``patient_<index>.npz`` of about 0.5 MB at 2 mm.
+    """Patients of one seed, grown when first asked for and kept as ``patient_<index>.npz``.
 
-    Several processes may ask for the same patient at the same time; files appear whole. Growing a patient takes about
-    four times as long as imaging it.
+    Several processes may ask for the same patient at the same time; files appear whole. What a patient costs:
+    docs/phantoms.md.
 
     Args:
-        folder: of the files, with ``settings.json``, which says what they depend on; ``None`` keeps nothing.
-        settings: what patients to make. ``modalities`` do not matter for what is kept.
+        folder: of the files, with ``settings.json``, which says what they depend on; ``None`` keeps nothing, and then
+            patients are not rounded either.
+        settings: what patients to make, in which modalities to image them. What is kept is the same for any modalities.
 
     Raises:
         ValueError: if the folder holds patients of other settings.
@@ -39,10 +39,12 @@ class PatientStore:
         self.folder, self.settings = Path(folder) if folder is not None else None, settings
         self.grid, self.variety = head_grid(settings.spacing_mm, settings.grid_shape), get_variety(settings.variety)
         if self.folder is not None:
-            self._claim(self.folder)
+            record = describe(settings)
+            del record["modalities"]
+            claim(self.folder / "settings.json", record)
 
     def patient(self, index: int) -> Patient:
-        """Grow the patient ``index``, or read it; its tissues' properties are those of ``make_phantom``."""
+        """Grow the patient ``index``, or read it; what was read has no ``tissues``, which ``images`` draws anew."""
         if self.folder is None:
             return make_patient(self.settings, index)
         file = self.folder / f"patient_{index:05d}.npz"
@@ -67,7 +69,8 @@ class PatientStore:
         images = [image_patient(patient, name, rng, self.variety) for name in self.settings.modalities]
         return np.stack(images), patient.label
 
-    def _unpacked(self, content: np.lib.npyio.NpzFile) -> Patient:
+    def _unpacked(self, content: Mapping[str, NDArray]) -> Patient:
+        """Undo `_packed`; shares sum to 1 again."""
         brain = np.unpackbits(content["brain"], count=int(np.prod(self.grid.shape))).astype(bool)
         brain = brain.reshape(self.grid.shape)
         label = np.zeros(self.grid.shape, np.uint8)
@@ -75,24 +78,8 @@ class PatientStore:
         shares = content["shares"].astype(np.float32)  # (K, N)
         shares /= shares.sum(0)
         fractions = dict(zip(content["names"].tolist(), shares, strict=True))
-        water = content["water"].astype(np.float32) / np.float32(FINEST)
+        water = content["water"].astype(np.float32) / np.float32(STEPS)
         return Patient(self.grid, brain, label, fractions, water, {})
-
-    def _claim(self, folder: Path) -> None:
-        """Note the settings in the folder, or compare them with those that are there."""
-        wanted = {"version": GENERATOR_VERSION, **asdict(self.settings)}
-        del wanted["modalities"]
-        wanted = json.loads(json.dumps(wanted))
-        file = folder / "settings.json"
-        if not file.exists():
-            write_json(file, wanted)
-            return
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if found != wanted:
-            raise ValueError(
-                f"`{folder}` holds patients of other settings: {found}, asked for are {wanted}. Use another folder or "
-                f"delete this one. See {file}."
-            )
 
 
 def _packed(patient: Patient) -> dict[str, NDArray]:
@@ -104,5 +91,5 @@ def _packed(patient: Patient) -> dict[str, NDArray]:
         "label": patient.label[patient.brain],
         "names": np.array(list(patient.fractions)),
         "shares": np.round(FULL * shares).astype(np.uint8),
-        "water": np.clip(np.round(FINEST * patient.water), limits.min, limits.max).astype(np.int8),
+        "water": np.clip(np.round(STEPS * patient.water), limits.min, limits.max).astype(np.int8),
     }

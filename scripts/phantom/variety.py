@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -76,8 +76,3 @@ def get_variety(name: str) -> Variety:
 def draw(rng: np.random.Generator, span: Span) -> float:
     """Draw between the two ends of a span; one number is used up even where they are the same."""
     return float(rng.uniform(*span))
-
-
-def names_of_ranges() -> list[str]:
-    """Name everything that a variety sets."""
-    return [each.name for each in fields(Variety)]

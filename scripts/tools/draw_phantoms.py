@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..drawing import DIMMED, class_colour, draw_classes, draw_slice, png_path, save_png
+from ..flags import as_list
 from ..phantom.contrast import default_modalities
-from ..phantom.dataset import PhantomSettings, make_phantom
+from ..phantom.dataset import Phantom, PhantomSettings, make_phantom
+from ..phantom.variety import TYPICAL
 from ..planes import upright, white_level
 
 CLASSES = {1: "NCR/NET", 2: "ED", 3: "ET"}
@@ -30,8 +32,9 @@ def main(
     seed: int = 0,
     row_inches: float = 1.75,
     dots_per_inch: int = 90,
+    variety: str = TYPICAL,
 ) -> None:
-    """Draw some phantoms into a PNG file.
+    """Draw some phantoms into a PNG file; end with status 1 and a message if there are no such phantoms.
 
     Args:
         output: the file.
@@ -41,9 +44,13 @@ def main(
         seed: of the data set.
         row_inches: height of a row.
         dots_per_inch: resolution.
+        variety: how much phantoms differ, a name of scripts/phantom/variety.yaml: typical or randomized.
     """
-    names = modalities.split(",") if isinstance(modalities, str) else modalities
-    settings = PhantomSettings(spacing_mm, None, tuple(names or default_modalities()), seed)
+    names = as_list(modalities) if modalities else default_modalities()
+    try:
+        settings = PhantomSettings(spacing_mm, None, tuple(names), seed, variety)
+    except ValueError as error:
+        raise SystemExit(f"No phantoms drawn: {error}") from error
     indices = [indices] if isinstance(indices, int) else list(indices)
     columns = len(settings.modalities) + 1
     figure = Figure(figsize=(row_inches * columns, row_inches * len(indices) + 0.3), layout="constrained")
@@ -51,21 +58,17 @@ def main(
     figure.set_facecolor("black")
     axes = figure.subplots(len(indices), columns, squeeze=False)
     for row, (index, panels) in enumerate(zip(indices, axes, strict=True)):
-        phantom = make_phantom(settings, index)
         axis, plane = PLANES[row % len(PLANES)]
-        _draw_row(panels, phantom.images, phantom.label, axis)
+        _draw_row(panels, make_phantom(settings, index), axis)
         panels[0].text(0.02, 0.02, f"case {index}, {plane}", color="white", fontsize=6, transform=panels[0].transAxes)
-    for panel, title in zip(axes[0], (*settings.modalities, "outlines"), strict=True):
-        panel.set_title(title, color="white", fontsize=8, pad=2)
-    for value, name in CLASSES.items():
-        axes[0, -1].plot([], [], color=class_colour(value), label=f"{value} {name}")
-    axes[0, -1].legend(loc="lower right", fontsize=5, labelcolor="white", facecolor="black", handlelength=1)
+    _name_columns(axes[0], (*settings.modalities, "outlines"))
     save_png(figure, png_path(output), dots_per_inch)
     print(f"{len(indices)} phantoms drawn: {png_path(output)}")
 
 
-def _draw_row(panels: NDArray, images: NDArray, label: NDArray, axis: int) -> None:
+def _draw_row(panels: NDArray, phantom: Phantom, axis: int) -> None:
     """Draw the slice with the largest tumour, in radiological convention (the patient's right is on the left)."""
+    images, label = phantom.images, phantom.label
     others = tuple(i for i in range(3) if i != axis)
     number = int((label > 0).sum(others).argmax())
     whites = [white_level(image) for image in images]
@@ -73,6 +76,15 @@ def _draw_row(panels: NDArray, images: NDArray, label: NDArray, axis: int) -> No
         draw_slice(panel, upright(image.take(number, axis), axis), white)
         panel.axis("off")
     draw_classes(panels[-1], upright(label.take(number, axis), axis))
+
+
+def _name_columns(panels: NDArray, titles: Sequence[str]) -> None:
+    """Write titles above the first row, and into its last panel what the outlines' colours mean."""
+    for panel, title in zip(panels, titles, strict=True):
+        panel.set_title(title, color="white", fontsize=8, pad=2)
+    for value, name in CLASSES.items():
+        panels[-1].plot([], [], color=class_colour(value), label=f"{value} {name}")
+    panels[-1].legend(loc="lower right", fontsize=5, labelcolor="white", facecolor="black", handlelength=1)
 
 
 if __name__ == "__main__":

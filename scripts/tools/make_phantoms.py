@@ -16,6 +16,7 @@ import fire
 from ..flags import as_list
 from ..phantom.contrast import default_modalities
 from ..phantom.dataset import SECTIONS, PhantomSettings, write_phantoms
+from ..phantom.variety import TYPICAL
 
 
 @dataclass
@@ -34,6 +35,7 @@ class MakePhantoms:
         modalities: names from scripts/phantom/contrasts.yaml, joined by commas.
         seed: of the data set.
         missing_rates: share of the training cases without each modality, e.g. "t1=0.2,t1ce=0.4,flair=0.6,t2=0.8".
+        variety: how much phantoms differ, a name of scripts/phantom/variety.yaml: typical or randomized.
     """
 
     folder: str
@@ -45,14 +47,15 @@ class MakePhantoms:
     modalities: str | Sequence[str] | None = None
     seed: int = 0
     missing_rates: str | Mapping[str, float] | None = None
+    variety: str = TYPICAL
 
     def __call__(self) -> None:
         """Write the data set; end with status 1 and a message if that cannot be done."""
         names = as_list(self.modalities) if self.modalities else default_modalities()
         shape = tuple(self.grid_shape) if self.grid_shape else None
-        settings = PhantomSettings(float(self.spacing_mm), shape, tuple(names), int(self.seed))
         num_cases = dict(zip(SECTIONS, (self.training, self.validation, self.testing), strict=True))
         try:
+            settings = PhantomSettings(float(self.spacing_mm), shape, tuple(names), int(self.seed), self.variety)
             datalist = write_phantoms(self.folder, num_cases, settings, self.missing_rates)
         except ValueError as error:
             raise SystemExit(f"No phantoms made: {error}") from error

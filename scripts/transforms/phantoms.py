@@ -17,16 +17,15 @@ from ..phantom.patients import PatientStore
 INDEX = "phantom"  # the entry's key for the number of its patient
 
 
-def phantom_entries(number: int, modalities: Sequence[str], first: int = 0) -> list[dict[str, object]]:
+def phantom_entries(number: int, modalities: Sequence[str]) -> list[dict[str, object]]:
     """List phantoms as entries of a datalist for ``RandImagePhantomd``.
 
     Args:
         number: of patients.
         modalities: names in channel order.
-        first: index of the first patient; patients of other indices are held back.
     """
     names = list(modalities)
-    return [{"case": f"phantom_{index:05d}", "channels": names, INDEX: index} for index in range(first, first + number)]
+    return [{"case": f"phantom_{index:05d}", "channels": names, INDEX: index} for index in range(number)]
 
 
 class RandImagePhantomd(Randomizable, Transform):
@@ -37,7 +36,7 @@ class RandImagePhantomd(Randomizable, Transform):
 
     Args:
         modalities: names in channel order, out of ``scripts/phantom/contrasts.yaml``.
-        cache_dir: where patients are kept, about 0.5 MB each at 2 mm; ``None`` grows them each time.
+        cache_dir: where patients are kept, see ``PatientStore``; ``None`` grows them each time.
         spacing_mm: edge of a voxel, in mm.
         seed: of the patients.
         variety: how much phantoms differ, a name of ``scripts/phantom/variety.yaml``.

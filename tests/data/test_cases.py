@@ -7,10 +7,12 @@ from __future__ import annotations
 import json
 import shutil
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from scripts.data import cases
-from scripts.data.cases import find_patients, read_cases
+from scripts.data.cases import find_patients, held_back_phantoms, read_cases
 
 NAMES = ["flair", "t1ce", "t1", "t2"]
 NUM_CASES = {"training": 2, "validation": 1, "testing": 1}
@@ -99,6 +101,43 @@ def test_a_section_without_any_complete_case_is_refused(phantoms, tmp_path):
 def test_complete_takes_no_other_word(phantoms):
     with pytest.raises(ValueError, match="`complete` is `perhaps`; expected true or false"):
         read_cases("training", NAMES, str(phantoms), complete="perhaps")
+
+
+# --- phantoms that no training sees -----------------------------------------------------------------
+
+
+def held_back(folder, section="validation", **settings):
+    settings = {"spacing_mm": 16.0, "num_cases": {"validation": 1, "testing": 2}, **settings}
+    return held_back_phantoms(section, NAMES, str(folder), **settings)
+
+
+def label_of(entry):
+    return np.asarray(nib.load(entry["label"]).dataobj)
+
+
+def test_held_back_phantoms_are_made_and_then_read(tmp_path):
+    first = held_back(tmp_path)
+    before = stamps(tmp_path)
+    assert len(first) == 1 and list(first[0]["images"]) == NAMES and before
+    testing = held_back(tmp_path, "testing")
+    assert len({entry["case"] for entry in first + testing}) == 3
+    assert held_back(tmp_path) == first and stamps(tmp_path) == before
+
+
+def test_held_back_phantoms_of_another_seed_are_other_patients(tmp_path):
+    (first,), (second,), (same,) = (
+        held_back(tmp_path / name, seed=seed) for name, seed in [("a", 1), ("b", 2), ("c", 1)]
+    )
+    assert (label_of(first) != label_of(second)).any() and label_of(first).any() and label_of(second).any()
+    np.testing.assert_array_equal(label_of(first), label_of(same))
+
+
+def test_held_back_phantoms_of_other_settings_are_refused(tmp_path):
+    held_back(tmp_path, seed=1)
+    with pytest.raises(ValueError, match="holds phantoms of other settings: `seed` is 1, asked for is 2"):
+        held_back(tmp_path, seed=2)
+    with pytest.raises(ValueError, match="other settings: `variety` is randomized, asked for is typical"):
+        held_back(tmp_path, seed=1, variety="typical")
 
 
 # --- inference -------------------------------------------------------------------------------------

@@ -10,12 +10,24 @@ import pytest
 from scipy import ndimage
 
 from scripts.phantom.case import PhantomSettings, make_patient, make_phantom
+from scripts.phantom.record import GENERATOR_VERSION
 from scripts.phantom.tumour import draw_plan
 from scripts.phantom.variety import TYPICAL, get_variety
 
 MODALITIES = ("flair", "t1ce", "t1", "t2")
 SETTINGS = PhantomSettings(spacing_mm=6.0, grid_shape=(28, 35, 30), modalities=MODALITIES, seed=3)
 NUM_CASES = 10
+# What the generator of each version makes of SETTINGS, cases 0 and 1 of both varieties: mean intensity of each modality
+# in the brain, number of voxels of each class. If phantoms are to change: raise GENERATOR_VERSION and replace this by
+# what the test below then finds. Bits are not compared, since other versions of numpy and scipy round differently.
+RECORDED = {
+    1: {
+        ("typical", 0): ([265.8, 2053.6, 1196.0, 1078.6], [7789, 8, 132, 25]),
+        ("typical", 1): ([872.6, 683.2, 1846.6, 1439.2], [6876, 137, 276, 103]),
+        ("randomized", 0): ([839.8, 1273.2, 245.8, 2594.3], [7631, 10, 123, 21]),
+        ("randomized", 1): ([364.4, 621.6, 1914.3, 660.9], [6508, 235, 375, 93]),
+    }
+}
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +64,17 @@ def test_the_same_seed_and_index_give_the_same_phantom(cases):
     again = make_phantom(SETTINGS, 5)
     np.testing.assert_array_equal(again.images, cases[5].phantom.images)
     np.testing.assert_array_equal(again.label, cases[5].phantom.label)
+
+
+@pytest.mark.parametrize(("variety", "index"), [("typical", 0), ("typical", 1), ("randomized", 0), ("randomized", 1)])
+def test_one_version_of_the_generator_always_makes_the_same_phantoms(variety, index):
+    phantom = make_phantom(replace(SETTINGS, variety=variety), index)
+    means = [float(image[image > 0].mean()) for image in phantom.images]
+    voxels = np.bincount(phantom.label[phantom.images[0] > 0], minlength=4)
+    found = f"{variety} {index}: {np.round(means, 2).tolist()}, {voxels.tolist()}"
+    expected_means, expected_voxels = RECORDED[GENERATOR_VERSION][variety, index]
+    np.testing.assert_allclose(means, expected_means, rtol=2e-3, err_msg=found)
+    np.testing.assert_allclose(voxels, expected_voxels, atol=4, err_msg=found)
 
 
 def test_another_index_or_seed_is_another_patient(cases):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import nibabel
 import numpy as np
 import pytest
 
 from scripts.data.datalist import read_section
-from scripts.phantom.dataset import PhantomSettings, make_phantom, write_phantoms
+from scripts.phantom import record
+from scripts.phantom.dataset import RECORD_FILE, PhantomSettings, make_phantom, write_phantoms
+from scripts.phantom.variety import get_variety
 from scripts.tools.draw_phantoms import main as draw_phantoms
 from scripts.tools.make_phantoms import MakePhantoms
 
@@ -95,6 +98,25 @@ def test_other_settings_in_the_same_folder_are_refused(written):
         write_phantoms(written.parent, NUM_CASES, SETTINGS, {**RATES, "t2": 0.7})
 
 
+def test_a_variety_that_was_edited_since_is_refused(written, monkeypatch):
+    edited = replace(get_variety("typical"), shear=0.5)
+    monkeypatch.setattr(record, "get_variety", lambda name: edited)
+    with pytest.raises(ValueError, match=f"`shear` is {get_variety('typical').shear}, asked for is 0.5"):
+        write_phantoms(written.parent, NUM_CASES, SETTINGS, RATES, progress=False)
+
+
+def test_a_folder_from_before_there_were_varieties_stays_valid(tmp_path):
+    few = {"testing": 1}
+    datalist = write_phantoms(tmp_path, few, SETTINGS, progress=False)
+    file = tmp_path / RECORD_FILE
+    old = {name: value for name, value in json.loads(file.read_text()).items() if name not in ("variety", "ranges")}
+    file.write_text(json.dumps(old))
+    assert write_phantoms(tmp_path, few, SETTINGS, progress=False) == datalist
+    assert json.loads(file.read_text()) == old
+    with pytest.raises(ValueError, match="`variety` is typical, asked for is randomized"):
+        write_phantoms(tmp_path, few, replace(SETTINGS, variety="randomized"), progress=False)
+
+
 def test_unknown_sections_and_modalities_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match=r"names the sections \['test'\]; expected some of \['training'"):
         write_phantoms(tmp_path / "a", {"test": 1}, SETTINGS)
@@ -111,6 +133,26 @@ def test_the_tool_makes_phantoms_and_says_where(tmp_path, capsys):
         MakePhantoms(str(tmp_path), 3, 0, 1, 10.0, (16, 18, 16), "flair,t1ce")()
 
 
+def test_the_tool_makes_phantoms_of_the_variety_asked_for(tmp_path):
+    MakePhantoms(str(tmp_path), 0, 0, 1, 8.0, (22, 26, 24), MODALITIES, 1, variety="randomized")()
+    phantom = make_phantom(replace(SETTINGS, variety="randomized"), 0)
+    (entry,) = read_section(tmp_path / "datalist.json", "testing")
+    np.testing.assert_array_equal(voxels(entry["images"]["t1ce"]), phantom.images[1])
+    with pytest.raises(
+        SystemExit, match=r"No phantoms made: `variety` of phantoms is 'wild'; expected one of \['typical'"
+    ):
+        MakePhantoms(str(tmp_path / "other"), variety="wild")()
+
+
 def test_the_figure_is_a_png(tmp_path):
     draw_phantoms(str(tmp_path / "figure.png"), (0, 1), 8.0, MODALITIES)
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_figure_shows_the_variety_asked_for(tmp_path):
+    files = [tmp_path / f"{variety}.png" for variety in ("typical", "randomized", "wild")]
+    for file in files[:2]:
+        draw_phantoms(str(file), 0, 8.0, "flair,t1ce", variety=file.stem)
+    assert files[0].read_bytes() != files[1].read_bytes()
+    with pytest.raises(SystemExit, match="No phantoms drawn: `variety` of phantoms is 'wild'"):
+        draw_phantoms(str(files[2]), variety="wild")
