@@ -34,7 +34,7 @@ def read_training(model_file: str | Path) -> dict[str, Any] | None:
     return content
 
 
-def trained_with(model_file: str | Path, **otherwise: Any) -> dict[str, Any]:
+def trained_with(model_file: str | Path, otherwise: Mapping[str, Any]) -> dict[str, Any]:
     """Say with which settings weights were trained, so that inference takes the same.
 
     Args:

@@ -8,7 +8,14 @@ import json
 
 import pytest
 
-from scripts.evaluation.origin import SYNTHETIC_ONLY, origin_in_words, origin_of, read_training, synthetic_only
+from scripts.evaluation.origin import (
+    SYNTHETIC_ONLY,
+    origin_in_words,
+    origin_of,
+    read_training,
+    synthetic_only,
+    trained_with,
+)
 from scripts.side_files import sha256, write_side_file
 
 
@@ -105,3 +112,17 @@ def test_a_record_of_another_shape_is_refused_and_the_place_is_named(weights, ch
     with pytest.raises(ValueError, match=f"training.json is damaged: {reason}.*is not known"):
         read_training(file)
     assert origin_of(file)["trained_on"] is None
+
+
+def test_inference_takes_the_settings_of_the_training_where_the_record_has_them(weights, caplog):
+    otherwise = {"spacing": [1.0, 1.0, 1.0], "patch_size": [80, 80, 80]}
+    file = weights("phantoms", data(3))
+    assert trained_with(file, otherwise) == otherwise, "a record of before there were settings"
+    settings = {"spacing": [2.0, 2.0, 2.0], "learning_rate": 0.1}
+    write_side_file(file, "training.json", {"trained_on": data(3), "initial_file": None, "settings": settings})
+    assert trained_with(file, otherwise) == {"spacing": [2.0, 2.0, 2.0], "patch_size": [80, 80, 80]}
+    assert not caplog.messages
+    assert trained_with(file.with_name("none.pt"), otherwise) == otherwise
+    file.write_bytes(b"other weights")
+    assert trained_with(file, otherwise) == otherwise
+    assert "was made with other weights" in caplog.text
