@@ -34,13 +34,15 @@ class AutocastInferer(SimpleInferer):
     Args:
         precision: ``"float32"`` or ``"bfloat16"``.
         students: ask the network in training mode for what it says from each modality alone.
+        unimodal: let it run its uni-modal heads, about a third of a step; without, nothing trains these.
     """
 
-    def __init__(self, precision: str = "float32", students: bool = False) -> None:
+    def __init__(self, precision: str = "float32", students: bool = False, unimodal: bool = True) -> None:
         super().__init__()
-        self.precision, self.students = precision, students
+        self.precision, self.students, self.unimodal = precision, students, unimodal
 
     def __call__(self, inputs: Tensor, network: nn.Module, *args, **kwargs):
         asked = {"students": True} if self.students else {}
+        asked |= {} if self.unimodal else {"unimodal": False}
         with reduced_precision(inputs.device, self.precision):
             return network(inputs, *args, **asked, **kwargs)

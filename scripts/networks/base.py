@@ -89,7 +89,12 @@ class IncompleteMultiModalNetwork(nn.Module):
         self.smallest_size = shrinkage + 1 if shrinkage > 1 else 1  # two voxels at the deepest level
 
     def forward(
-        self, x: Tensor, available: Tensor | None = None, students: bool = False, narrowed: Tensor | None = None
+        self,
+        x: Tensor,
+        available: Tensor | None = None,
+        students: bool = False,
+        narrowed: Tensor | None = None,
+        unimodal: bool = True,
     ) -> Tensor:
         if x.shape[1] != self.num_modalities:
             raise ValueError(
@@ -107,26 +112,32 @@ class IncompleteMultiModalNetwork(nn.Module):
             shown = acquired & available.to(acquired.device)
         if not torch.jit.is_scripting():
             if self.training:
-                return self.forward_training(x, acquired, shown, students, narrowed)
+                return self.forward_training(x, acquired, shown, students, narrowed, unimodal)
         return self.fuse(self.align(self.encode(x, shown), shown), shown)
 
     @torch.jit.unused
     def forward_training(
-        self, x: Tensor, acquired: Tensor, available: Tensor, students: bool = False, narrowed: Tensor | None = None
+        self,
+        x: Tensor,
+        acquired: Tensor,
+        available: Tensor,
+        students: bool = False,
+        narrowed: Tensor | None = None,
+        unimodal: bool = True,
     ) -> MultiModalOutput:
         """Return all that losses may need; uni-modal heads run for every acquired modality, shown or not."""
         features = self.encode(x, acquired)
         packed = self._aligned(features, available)
         fused, auxiliary, last = self._run(self.decode, *packed)
-        unimodal = self.unimodal_probabilities(features, acquired)
+        alone = self.unimodal_probabilities(features, acquired) if unimodal else None
         taught = None
         if students:
-            alone = available & (available.sum(dim=1, keepdim=True) == 1)  # what `fused` saw already
-            taught = self.fuse_alone(features, acquired & ~alone)
+            only = available & (available.sum(dim=1, keepdim=True) == 1)  # what `fused` saw already
+            taught = self.fuse_alone(features, acquired & ~only)
         return MultiModalOutput(
             fused=fused,
             auxiliary=auxiliary,
-            unimodal=unimodal,
+            unimodal=alone,
             fused_features=last,
             encoded=acquired,
             available=available,

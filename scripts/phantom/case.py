@@ -26,7 +26,7 @@ from .anatomy import (
     tissue_fractions,
     warp,
 )
-from .compartments import PATHOLOGIES, Compartments, delineate
+from .compartments import EDEMA_TISSUE, PATHOLOGIES, Compartments, delineate
 from .contrast import (
     check_modalities,
     default_modalities,
@@ -140,6 +140,9 @@ def draw_all_tissues(rng: np.random.Generator, variety: Variety) -> dict[str, di
     further = rng.spawn(1)[0]
     jitter, uptake = draw(further, variety.tissue_jitter), draw(further, variety.contrast_uptake)
     tissues = draw_tissues(rng, jitter) | draw_remnants(further, jitter)
+    wetness = draw(further, variety.edema_wetness)
+    tissues[EDEMA_TISSUE]["transverse_ms"] *= 1 + wetness
+    tissues[EDEMA_TISSUE]["longitudinal_ms"] *= 1 + wetness / 2
     return {name: tissue | {"gadolinium": tissue["gadolinium"] * uptake} for name, tissue in tissues.items()}
 
 

@@ -14,7 +14,8 @@ from .fields import interpolate, random_field
 from .grid import Grid
 from .tumour import Tumour, level_of_count
 
-PATHOLOGIES = ("edema", "necrosis", "non_enhancing", "enhancing")
+EDEMA_TISSUE = "edema"
+PATHOLOGIES = (EDEMA_TISSUE, "necrosis", "non_enhancing", "enhancing")
 BACKGROUND, NECROTIC_CORE, EDEMA, ENHANCING = 0, 1, 2, 3  # internal classes of labels
 # Size of the structures (mm) of the random fields that roughen the outlines.
 NOISE_MM = {

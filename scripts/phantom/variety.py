@@ -38,6 +38,7 @@ class Variety:
     second_seed: float
     second_seed_mm: Span
     tissue_jitter: Span
+    edema_wetness: Span
     wet_spots: Span
     ventricle_caps: Span
     vessel_width: Span
