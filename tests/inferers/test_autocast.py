@@ -32,6 +32,14 @@ def test_the_network_computes_in_the_asked_for_type_and_gets_every_argument(prec
     torch.testing.assert_close(result.float(), nn.functional.linear(x, network.weight, network.bias), atol=0.02, rtol=0)
 
 
+def test_what_a_network_in_training_is_asked_for_beside_its_prediction():
+    network, x = Noting(3, 2), torch.ones(1, 3)
+    AutocastInferer(students=True, unimodal=False)(x, network)
+    assert network.noted[1] == {"students": True, "unimodal": False}
+    AutocastInferer()(x, network)
+    assert network.noted[1] == {}
+
+
 def test_float32_is_what_is_computed_by_default():
     network = Noting(3, 2)
     AutocastInferer()(torch.ones(1, 3), network)

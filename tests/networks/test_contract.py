@@ -186,6 +186,21 @@ def test_one_encoding_is_fused_for_any_subset_and_alone_as_under_each_row_of_the
             assert_close(found[rows], level[samples], **CLOSE)
 
 
+def test_without_the_uni_modal_heads_nothing_else_changes(network, image, shown):
+    torch.manual_seed(0)
+    whole = network.train()(image, shown)
+    torch.manual_seed(0)  # of dropout
+    without = network(image, shown, unimodal=False)
+    assert without.unimodal is None
+    assert_close(without.fused, whole.fused, rtol=0, atol=0)
+    for found, expected in zip(without.auxiliary, whole.auxiliary, strict=True):
+        assert_close(found, expected, rtol=0, atol=0)
+    network.zero_grad()
+    without.fused.sum().backward()
+    heads = [value.grad for name, value in network.named_parameters() if name.startswith("unimodal_decoder.")]
+    assert heads == [None] * len(heads)
+
+
 def test_students_are_the_modalities_that_the_fusion_did_not_see_alone(network, image, shown):
     drawn = torch.zeros_like(shown)
     drawn[:, -1] = True
