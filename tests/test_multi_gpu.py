@@ -189,7 +189,7 @@ def test_the_first_process_leaves_what_a_run_leaves(runs, together):
     curves = [name for name in names if name.startswith("tensorboard")]
     assert len({name.split(".")[-2] for name in curves}) == 1, "the names hold the number of the process"
     kept = {f"checkpoints/{name}" for name in ("best.pt", "checkpoint_epoch=1.pt", "checkpoint_epoch=2.pt")}
-    assert set(names) - set(curves) == {*kept, "model.pt", "run.json"}
+    assert set(names) - set(curves) == {*kept, "model.pt", "training.json", "run.json"}
     assert json.loads((folder / "run.json").read_text())["processes"] == 2
     model = torch.load(folder / "model.pt", weights_only=True)
     assert model.keys() == together["whole"][0]["before"].keys()
