@@ -19,6 +19,7 @@ from .layouts import find_cases
 logger = logging.getLogger(__name__)
 
 PHANTOM_CASES = {"training": 16, "validation": 2, "testing": 4}
+PATIENT = "phantom"  # the key of an entry that has the number of a patient to grow, see ``phantom_entries``
 HELD_BACK = {"validation": 6, "testing": 30}
 PHANTOM_SPACING = 2.0  # mm; a brain is about 70 x 90 x 70 voxels
 
@@ -87,6 +88,17 @@ def held_back_phantoms(
     with idist.one_rank_first():
         datalist = write_phantoms(folder, num_cases or HELD_BACK, settings)
     return read_section(datalist, section, modalities)
+
+
+def phantom_entries(number: int, modalities: Sequence[str]) -> list[dict[str, object]]:
+    """List phantoms as entries of a datalist for ``RandImagePhantomd``.
+
+    Args:
+        number: of patients.
+        modalities: names in channel order.
+    """
+    names = list(modalities)
+    return [{"case": f"phantom_{index:05d}", "channels": names, PATIENT: index} for index in range(number)]
 
 
 def datalist_path(dataset_dir: str, datalist_file: str = "datalist.json", phantom_dir: str | None = None) -> Path:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..phantom.dataset import RECORD_FILE
-from ..transforms.phantoms import INDEX
-from .cases import datalist_path
+from .cases import PATIENT, datalist_path
 from .datalist import read_properties
 from .split import SECTIONS
 
@@ -44,7 +43,7 @@ def describe_data(
         FileNotFoundError: if a datalist may list the cases and there is neither a data set nor a place for phantoms.
     """
     properties, folder = {}, next((Path(image).resolve().parent.name for case in cases for image in _images(case)), "")
-    if not cases or any("case" in case and INDEX not in case for case in cases):
+    if not cases or any("case" in case and PATIENT not in case for case in cases):
         path = datalist_path(dataset_dir, datalist_file, phantom_dir).resolve()
         if path.is_file():
             properties, folder = read_properties(path), path.parent.name
@@ -71,7 +70,7 @@ def _are_phantoms(cases: Sequence[Mapping[str, Any]]) -> list[bool]:
     """Tell which cases are of ``phantom_entries`` or lie in a folder of phantoms, ``<folder>/<case>/<image>``."""
     folders = [{Path(image).parent.parent for image in _images(case)} for case in cases]
     made = {folder for folder in set().union(*folders) if (folder / RECORD_FILE).is_file()}
-    return [INDEX in case or not of_case.isdisjoint(made) for case, of_case in zip(cases, folders, strict=True)]
+    return [PATIENT in case or not of_case.isdisjoint(made) for case, of_case in zip(cases, folders, strict=True)]
 
 
 def _images(case: Mapping[str, Any]) -> list[str]:

@@ -11,21 +11,9 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Randomizable, Transform
 
+from ..data.cases import PATIENT
 from ..phantom.case import PhantomSettings
 from ..phantom.patients import PatientStore
-
-INDEX = "phantom"  # the entry's key for the number of its patient
-
-
-def phantom_entries(number: int, modalities: Sequence[str]) -> list[dict[str, object]]:
-    """List phantoms as entries of a datalist for ``RandImagePhantomd``.
-
-    Args:
-        number: of patients.
-        modalities: names in channel order.
-    """
-    names = list(modalities)
-    return [{"case": f"phantom_{index:05d}", "channels": names, INDEX: index} for index in range(number)]
 
 
 class RandImagePhantomd(Randomizable, Transform):
@@ -62,7 +50,7 @@ class RandImagePhantomd(Randomizable, Transform):
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
         rng = np.random.default_rng(self.R.randint(np.iinfo(np.int64).max, dtype=np.int64))
-        images, label = self.store.images(int(data[INDEX]), rng)
+        images, label = self.store.images(int(data[PATIENT]), rng)
         affine = torch.as_tensor(self.store.grid.affine)
         return {
             "case": data["case"],

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.data.cases import read_cases
+from scripts.data.cases import phantom_entries, read_cases
 from scripts.data.datalist import read_section, write_datalist
 from scripts.data.description import PHANTOMS, describe_data, describe_training
 from scripts.phantom.dataset import PhantomSettings
 from scripts.tools.make_datalist import MakeDatalist
-from scripts.transforms.phantoms import phantom_entries
 
 
 def describe(folder, section="testing", **places):
