@@ -80,7 +80,8 @@ def build_package(
             ``models/model.pt`` of the bundle if not given.
         name: of the bundle.
         training: output folder of the run that made the weights, where it was not one of train.yaml as it is: what its
-            configuration says of network, alignment and task is written into the package's configurations.
+            configuration says of network, alignment and task is written into the package's configurations. Without it,
+            voxels and patch are those of the record beside the weights.
         large_files_url: where the weights are going to be. They are left out then, and ``large_files.yml`` names them.
         root: of the bundle that is packed.
 
@@ -94,7 +95,8 @@ def build_package(
             f"no weights at {weights}; expected the file that training writes. Train first, or name it with "
             "`--model_file`. Weights that are kept elsewhere (`--large_files_url`) are needed here for their hash."
         )
-    configs = packaged_configs(root, {} if training is None else trained_ids(training))
+    recorded = (read_training(weights) or {}).get("settings", {})
+    configs = packaged_configs(root, recorded if training is None else trained_ids(training))
     check_weights(weights, configs[INFERENCE])
     check_settings(weights, configs[INFERENCE])
     contents: dict[str, bytes | Path] = {**bundle_files(root), **config_files(root, configs), **side_files(weights)}

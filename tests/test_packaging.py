@@ -17,6 +17,7 @@ import torch
 import yaml
 from monai.bundle import ConfigParser
 
+from scripts.networks.rfnet import RFNet
 from scripts.packaging import BUNDLE_NAME, FILES, FOLDERS, build_package
 from scripts.side_files import sha256, write_side_file
 
@@ -89,6 +90,18 @@ def test_the_configurations_are_those_of_the_weights_in_yaml_and_in_json(content
         assert (config["network_def"]["width"], config["spacing"]) == (4, [8.0, 8.0, 8.0])
         here = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))
         assert {id_ for id_ in here if here[id_] != config[id_]} == {"network_def", "spacing", "patch_size"}
+
+
+def test_without_the_run_voxels_and_patch_are_those_of_the_record_beside_the_weights(tmp_path):
+    file = tmp_path / "model.pt"
+    torch.save(RFNet(4, 4).state_dict(), file)
+    settings = {"spacing": [2.0, 2.0, 2.0], "patch_size": [64, 64, 64]}
+    data = {"name": "phantoms", "synthetic": True, "section": "training", "num_cases": 1, "num_synthetic": 1}
+    write_side_file(file, "training.json", {"trained_on": data, "initial_file": None, "settings": settings})
+    write_side_file(file, "performance.json", performance(settings["spacing"]))
+    with zipfile.ZipFile(build_package(tmp_path, file).path) as archive:
+        config = json.loads(archive.read(f"{BUNDLE_NAME}/configs/inference.json"))
+    assert {name: config[name] for name in settings} == settings
 
 
 def test_another_copy_with_other_times_and_modes_and_with_more_in_it_gives_the_same_bytes(
