@@ -142,6 +142,10 @@ class RunStudy:
     def _place(self, run: Run) -> Path:
         return self.root / "runs" / run.name
 
+    def _ended(self, run: Run, step: str) -> Path:
+        """Name the file that is written when a step has ended; `training.json` is the record of the weights."""
+        return self._place(run) / f"ended_{step}.json"
+
     def _run_one(self, run: Run, before: Sequence[Future] = ()) -> bool:
         """Train and evaluate, behind the runs ``before``; tell whether all ended well."""
         if not all(future.result() for future in before):
@@ -150,7 +154,7 @@ class RunStudy:
         models = {id: str(self._place(other) / "model.pt") for id, other in self.study.needed(run).items()}
         steps = ((TRAINING, [], {}), ("evaluating", ["configs/evaluate.yaml"], self.study.evaluation))
         for step, files, options in steps:
-            done = place / f"{step}.json"
+            done = self._ended(run, step)
             if done.exists():
                 continue
             paths = {"dataset_dir": place, "model_file": place / "model.pt", "output_dir": place / step}
@@ -178,7 +182,7 @@ class RunStudy:
 
     def _report(self, failed: list[str]) -> None:
         """Write tables and figures of the finished runs; name those that failed."""
-        finished = [run for run in self.study.runs() if (self._place(run) / "evaluating.json").exists()]
+        finished = [run for run in self.study.runs() if self._ended(run, "evaluating").exists()]
         if finished:
             self._write(finished)
         print(f"{len(finished)} of {len(self.study.runs())} runs are finished; results: {self.root / 'results.md'}")
@@ -197,7 +201,7 @@ class RunStudy:
         }
         self._save({"scores": scores, "curves": curves, **{f"by_{name}": each for name, each in summaries.items()}})
         minutes = {run: self._minutes(run) for run in finished}
-        records = [self._read(run, f"{TRAINING}/run.json") for run in finished]
+        records = [self._read(self._place(run) / TRAINING / "run.json") for run in finished]
         write_tables(self.root / "results.md", self.study, summaries, minutes, records)
         draw_differences(summaries["num_modalities"], baseline, self.root / "differences.png")
         draw_preference(curves, self.root / "preference.png")
@@ -208,10 +212,11 @@ class RunStudy:
                 table.to_csv(temporary, index=False, float_format="%.6g")
 
     def _minutes(self, run: Run) -> float:
-        return sum(self._read(run, f"{step}.json")["minutes"] for step in (TRAINING, "evaluating"))
+        return sum(self._read(self._ended(run, step))["minutes"] for step in (TRAINING, "evaluating"))
 
-    def _read(self, run: Run, name: str) -> dict:
-        return json.loads((self._place(run) / name).read_text(encoding="utf-8"))
+    @staticmethod
+    def _read(file: Path) -> dict:
+        return json.loads(file.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

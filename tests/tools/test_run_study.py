@@ -80,6 +80,8 @@ def test_a_study_trains_evaluates_tabulates_and_names_what_failed(study, tmp_pat
     assert "distance/flair" in set(tags)
     assert "width" in (folder / "runs/mr28/broken/seed5/training.log").read_text(encoding="utf-8")
     assert not list(folder.rglob("checkpoint*.pt"))
+    record = json.loads((folder / "runs/mr28/without/seed5/training.json").read_text(encoding="utf-8"))
+    assert record["trained_on"]["num_cases"] > 0, "the record of the weights stays as the training wrote it"
 
 
 def test_only_training_cases_lose_modalities_and_by_the_seed_of_the_run(study, tmp_path, commands, phantoms):
@@ -107,6 +109,7 @@ def test_an_interrupted_training_is_resumed(study, tmp_path, commands):
     left = tmp_path / "study/runs/mr28/without/seed5/training/checkpoints/checkpoint_epoch=1.pt"
     left.parent.mkdir(parents=True)
     left.touch()
+    (left.parents[2] / "training.json").write_text("{}")  # the record that goes with the weights so far
     study(variants="without")()
     assert [options.get("resume") for _, _, options in commands] == [True, None]
     assert not left.exists(), "a finished run needs no checkpoints"
