@@ -26,7 +26,7 @@ from .anatomy import (
     tissue_fractions,
     warp,
 )
-from .compartments import EDEMA_TISSUE, PATHOLOGIES, Compartments, delineate
+from .compartments import EDEMA_TISSUE, ENHANCING_TISSUE, FAINT_TISSUE, PATHOLOGIES, Compartments, delineate
 from .contrast import (
     check_modalities,
     default_modalities,
@@ -143,6 +143,8 @@ def draw_all_tissues(rng: np.random.Generator, variety: Variety) -> dict[str, di
     wetness = draw(further, variety.edema_wetness)
     tissues[EDEMA_TISSUE]["transverse_ms"] *= 1 + wetness
     tissues[EDEMA_TISSUE]["longitudinal_ms"] *= 1 + wetness / 2
+    bright = tissues[ENHANCING_TISSUE]
+    tissues[FAINT_TISSUE] = bright | {"gadolinium": bright["gadolinium"] * draw(further, variety.faintness)}
     return {name: tissue | {"gadolinium": tissue["gadolinium"] * uptake} for name, tissue in tissues.items()}
 
 

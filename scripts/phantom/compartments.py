@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from .anatomy import CSF, WHITE
 from .fields import interpolate, random_field
 from .grid import Grid
-from .tumour import Tumour, level_of_count
+from .tumour import Tumour, TumourPlan, level_of_count
 
 EDEMA_TISSUE = "edema"
-PATHOLOGIES = (EDEMA_TISSUE, "necrosis", "non_enhancing", "enhancing")
+ENHANCING_TISSUE, FAINT_TISSUE = "enhancing", "faintly_enhancing"
+PATHOLOGIES = (EDEMA_TISSUE, "necrosis", "non_enhancing", ENHANCING_TISSUE, FAINT_TISSUE)
 BACKGROUND, NECROTIC_CORE, EDEMA, ENHANCING = 0, 1, 2, 3  # internal classes of labels
 # Size of the structures (mm) of the random fields that roughen the outlines.
 NOISE_MM = {
@@ -27,6 +28,7 @@ NOISE_MM = {
     "rim_gaps": 9.0,
     "rim_bumps": 4.0,
     "islands": 7.0,
+    "faint": 8.0,
 }
 REACHED_MM = 2.0  # closer to the front than this, growth has hardly begun
 FAR_MM = 1000.0  # stands for any large distance
@@ -37,7 +39,7 @@ class Compartments(NamedTuple):
     """The tumour on the fine grid, at the voxels of the brain.
 
     Attributes:
-        fractions: ``(4, N)`` float32 of ``PATHOLOGIES``, in [0, 1], their sum at most 1.
+        fractions: ``(5, N)`` float32 of ``PATHOLOGIES``, in [0, 1], their sum at most 1.
         label: ``(N,)`` uint8 internal classes.
         effaced: ``(N,)`` in [0, 1], how much the sulci are pressed shut.
     """
@@ -77,8 +79,9 @@ def delineate(tumour: Tumour, grid: Grid, brain: NDArray, tissue: NDArray) -> Co
     edema += 16 * (tissue[WHITE] - 0.6) + 3.0 * noise["edema_lobes"] + 1.2 * noise["edema_bumps"]
     reach = _above_level(edema - 60 * fluid, reached, whole_voxels - np.count_nonzero(depth > 0))
     reach[depth > 0] = FAR_MM
-    rim = _enhancing_share(plan.rim_mm, depth, noise, softness)
-    fractions = _fractions(plan.rim_mm, depth, reach, rim, noise["islands"], softness)
+    rim = _enhancing_share(plan, depth, noise, softness)
+    faint = _faint_share(plan.faint, depth, rim, noise["faint"])
+    fractions = _fractions(plan.rim_mm, depth, reach, rim, faint, noise["islands"], softness)
     label = np.where(reach > 0, EDEMA, BACKGROUND)
     label = np.where(depth > 0, np.where(rim > 0.5, ENHANCING, NECROTIC_CORE), label)
     return Compartments(fractions, label.astype(np.uint8), _soft(reach + 60 * fluid, 4.0))
@@ -98,23 +101,31 @@ def _soft(distance: NDArray, width: float) -> NDArray:
     return 1 / (1 + np.exp(-np.clip(distance / width, -30, 30)))
 
 
-def _enhancing_share(rim_mm: float, depth: NDArray, noise: dict[str, NDArray], softness: float) -> NDArray:
+def _enhancing_share(plan: TumourPlan, depth: NDArray, noise: dict[str, NDArray], softness: float) -> NDArray:
     """Share of the core that enhances: a rim of uneven thickness with gaps and some islands, all of it, or nothing."""
-    if rim_mm == 0:
+    if plan.rim_mm == 0:
         return np.zeros_like(depth)
-    if np.isinf(rim_mm):
+    if np.isinf(plan.rim_mm):
         return _soft(1.9 - noise["rim_gaps"] - 0.4 * noise["rim_bumps"], 0.25)
-    thickness = rim_mm * (1 + 0.6 * noise["rim_gaps"] + 0.7 * noise["rim_bumps"])
-    islands = _soft(3 * (noise["islands"] + 0.5 * noise["rim_bumps"] - 1.7), softness)
+    thickness = plan.rim_mm * (1 + 0.6 * noise["rim_gaps"] + 0.7 * noise["rim_bumps"])
+    islands = _soft(3 * (noise["islands"] + 0.5 * noise["rim_bumps"] - plan.islands), softness)
     return np.maximum(_soft(thickness - depth, softness), islands)
 
 
+def _faint_share(share: float, depth: NDArray, rim: NDArray, patches: NDArray) -> NDArray:
+    """Share of the enhancement that is faint: patches that take up ``share`` of the enhancing tumour."""
+    enhancing = patches[(depth > 0) & (rim > 0.5)]
+    if share == 0 or not enhancing.size:
+        return np.zeros_like(depth)
+    return _soft(patches - level_of_count(enhancing, share * enhancing.size), 0.3)
+
+
 def _fractions(
-    rim_mm: float, depth: NDArray, reach: NDArray, rim: NDArray, islands: NDArray, softness: float
+    rim_mm: float, depth: NDArray, reach: NDArray, rim: NDArray, faint: NDArray, islands: NDArray, softness: float
 ) -> NDArray:
-    """Fill voxels with PATHOLOGIES: (4, N); edema is dense near the core, a core that does not enhance is solid."""
+    """Fill voxels with PATHOLOGIES: (5, N); edema is dense near the core, a core that does not enhance is solid."""
     core = _soft(depth, softness)
     edema = _soft(reach, 1.2 + softness) * (0.72 + 0.28 * _soft(reach - 8, 3.0)) * (1 - core)
     cystic = _soft(3 * islands + (4.0 if rim_mm else -4.5), 0.7)
-    rest = core * (1 - rim)
-    return np.stack([edema, rest * cystic, rest * (1 - cystic), core * rim]).astype(np.float32)
+    rest, bright = core * (1 - rim), core * rim * (1 - faint)
+    return np.stack([edema, rest * cystic, rest * (1 - cystic), bright, core * rim * faint]).astype(np.float32)

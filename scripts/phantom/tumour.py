@@ -35,6 +35,8 @@ class TumourPlan(NamedTuple):
         whole_ml: volume of the whole tumour, in mL.
         core_share: share of the core in that volume.
         rim_mm: mean thickness of the enhancing rim; 0 for no enhancement, infinite for no necrosis.
+        islands: deviations above which a random field makes an island inside of the rim enhance.
+        faint: share of the enhancing tumour that enhances faintly, in patches.
         push_mm: largest displacement of the tissue around it, in mm.
         seed: of the shape.
         second_seed: probability of a second place where it starts.
@@ -44,6 +46,8 @@ class TumourPlan(NamedTuple):
     whole_ml: float
     core_share: float
     rim_mm: float
+    islands: float
+    faint: float
     push_mm: float
     seed: int
     second_seed: float
@@ -86,7 +90,9 @@ def draw_plan(rng: np.random.Generator, variety: Variety) -> TumourPlan:
     elif kind > 1 - variety.not_enhancing - variety.enhancing_throughout:
         share, rim_mm = min(share, 0.35), np.inf
     seed = int(rng.integers(2**63))
-    plan = TumourPlan(whole_ml, share, rim_mm, 0.0, seed, variety.second_seed, variety.second_seed_mm)
+    detail = np.random.default_rng([seed, 2])
+    islands, faint = draw(detail, variety.islands), draw(detail, variety.faint)
+    plan = TumourPlan(whole_ml, share, rim_mm, islands, faint, 0.0, seed, variety.second_seed, variety.second_seed_mm)
     return plan._replace(push_mm=float(plan.core_radius_mm * draw(rng, variety.push)))
 
 

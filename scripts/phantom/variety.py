@@ -34,6 +34,9 @@ class Variety:
     rim_mm: tuple[float, float, float, float]
     not_enhancing: float
     enhancing_throughout: float
+    islands: Span
+    faint: Span
+    faintness: Span
     push: Span
     second_seed: float
     second_seed_mm: Span

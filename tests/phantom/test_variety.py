@@ -154,6 +154,40 @@ def test_some_randomized_tumours_do_not_enhance(heads):
     assert all(set(np.unique(head.label)) <= {0, 1, 2} for head in without)
 
 
+def grown(**ranges):
+    """A typical patient at 3 mm, but for some ranges; one with a rim, faint everywhere or nowhere as asked for."""
+    variety = replace(get_variety("typical"), **ranges)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scripts.phantom.case.get_variety", lambda name: variety)
+        patient = make_patient(PhantomSettings(3.0, modalities=MODALITIES, seed=2026), 0)
+        return patient, image_patient(patient, "t1ce", np.random.default_rng(0), variety)[patient.brain]
+
+
+def test_faint_enhancement_takes_its_share_of_the_enhancing_tumour_and_nothing_else():
+    (even, bright_image), (patchy, faint_image) = grown(), grown(faint=(0.4, 0.4), faintness=(0.2, 0.2))
+    np.testing.assert_array_equal(even.label, patchy.label)
+    names = [name for name in even.fractions if not name.endswith("enhancing")] + ["non_enhancing"]
+    for name in names:
+        np.testing.assert_allclose(even.fractions[name], patchy.fractions[name], atol=1e-6)
+    assert not even.fractions["faintly_enhancing"].any()
+    both = patchy.fractions["enhancing"] + patchy.fractions["faintly_enhancing"]
+    np.testing.assert_allclose(both, even.fractions["enhancing"], atol=1e-6)
+    where = even.label[even.brain] == 3
+    faint = patchy.fractions["faintly_enhancing"] > 0.5 * both
+    assert faint[where].mean() == pytest.approx(0.4, abs=0.03)
+    ratio = faint_image / bright_image
+    assert np.isfinite(ratio).all()
+    assert ratio[where & faint].mean() < 0.8 * ratio[where & ~faint].mean()
+    assert patchy.tissues["faintly_enhancing"]["gadolinium"] == 0.2 * patchy.tissues["enhancing"]["gadolinium"]
+
+
+def test_a_lower_threshold_makes_more_islands_of_enhancement_in_the_same_core():
+    (few, _), (many, _) = grown(), grown(islands=(0.2, 0.2))
+    np.testing.assert_array_equal(np.isin(few.label, (1, 3)), np.isin(many.label, (1, 3)))
+    assert (many.label == 3)[few.label == 3].all()
+    assert np.count_nonzero(many.label == 3) > 1.2 * np.count_nonzero(few.label == 3)
+
+
 def core_distance(head):
     """Distance in mm of the centres of the two largest parts of the core; 0 if the second one is but a crumb."""
     parts, _ = ndimage.label(np.isin(head.label, (1, 3)), np.ones((3, 3, 3)))
