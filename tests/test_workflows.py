@@ -60,7 +60,7 @@ def predict(workflow, model_file, dataset_dir, folder, **overrides):
 def evaluate(workflow, model_file, datalist, folder, **overrides):
     places = {"datalist_file": str(datalist), "output_dir": str(folder), "model_file": str(model_file)}
     places |= {"patch_size": WINDOW, "write_performance": False}  # others use the same weights
-    run = workflow("train.yaml", "evaluate.yaml", run_id="evaluating", **places, **overrides)
+    run = workflow("train.yaml", "evaluate.yaml", run_id="evaluating", **{**places, **overrides})
     run.run()
     run.finalize()
 
@@ -359,6 +359,39 @@ def test_evaluation_scores_what_inference_writes(evaluated, segmented_from_two, 
         assert t.any()
         dice = 2 * (p & t).sum() / (p.sum() + t.sum())
         assert rows["phantom_0004", "flair+t2", region, "dice"] == pytest.approx(dice, abs=2e-3)
+
+
+def test_evaluation_with_flips_scores_what_inference_with_flips_writes(
+    workflow, trained, evaluated, uneven, patients, tmp_path
+):
+    subset, weights = "flair+t2", tmp_path / "model.pt"
+    shutil.copy(trained[0] / "model.pt", weights)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "straight").symlink_to(patients / "straight")
+    options = {"flips": "true", "validation_subsets": [subset], "metrics": ["dice"], "write_performance": True}
+    evaluate(workflow, weights, uneven, tmp_path / "scores", **options)
+    warnings = {}
+    for flips in ("true", "false"):
+        predict(workflow, weights, tmp_path / "one", tmp_path / flips, flips=flips, subset=subset)
+        report = json.loads((tmp_path / flips / "straight.json").read_text())
+        warnings[flips] = [warning for warning in report["warnings"] if "measured with" in warning]
+    assert warnings["true"] == []
+    (warning,) = warnings["false"]
+    assert "measured with flips True, this case was segmented with False" in warning
+    prediction, truth = (
+        voxels(f) for f in (tmp_path / "true/straight.nii.gz", patients / "straight/straight_seg.nii.gz")
+    )
+    assert (prediction != voxels(tmp_path / "false" / "straight.nii.gz")).any()
+    rows, before = (
+        read_scores(folder / "per_case.csv").set_index(["case", "subset", "region", "metric"])["value"]
+        for folder in (tmp_path / "scores", evaluated[0])
+    )
+    for region, values in CLASSES.items():
+        p, t = np.isin(prediction, values), np.isin(truth, values)
+        key = ("phantom_0004", subset, region, "dice")
+        assert rows[key] == pytest.approx(2 * (p & t).sum() / (p.sum() + t.sum()), abs=2e-3)
+    key = ("phantom_0004", subset, "wt", "dice")
+    assert np.isfinite(rows[key]) and rows[key] != before[key]
 
 
 def test_nothing_is_written_beside_the_inputs(segmented, segmented_from_two, evaluated, patients, phantoms):
