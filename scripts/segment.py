@@ -69,7 +69,7 @@ class Segmenter:
             folder, then from the bundle's. ``configs/inference.yaml`` if not given.
         progress: show a progress bar over the sliding windows; one for each flip of test-time flips.
         override: ids of the configuration and values, e.g. ``model_file="models/model.pt"``, ``device="cpu"``,
-            ``subset="flair+t2"``, ``flips=True``, ``probability_maps=True``.
+            ``subset="flair+t2"``, ``flips="opposite"``, ``probability_maps=True``.
 
     Attributes:
         modalities: configured names, in channel order.

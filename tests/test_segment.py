@@ -163,7 +163,7 @@ def test_channels_go_with_a_stacked_file_alone(segmenter, patient):
         ({"device": "gpu"}, ValueError, "device `gpu` cannot be used"),
         ({"flare": "a.nii"}, ValueError, "unknown option flare; expected modalities out of ['flair', 't1ce', 't1'"),
         ({"inferrer::overlap": 0}, ValueError, "unknown option inferrer::overlap"),
-        ({"flips": "maybe"}, ValueError, "`flips` is `maybe`; expected true or false"),
+        ({"flips": "maybe"}, ValueError, "`flips` is `maybe`; expected none, opposite or all"),
         ({"config_file": "configs/none.yaml"}, FileNotFoundError, "no configuration `configs/none.yaml`"),
         ({"config_file": "configs/train.yaml"}, ValueError, "expected configs/inference.yaml, then overlays"),
         ({"config_file": "configs/inference.yaml,configs/demo.yaml"}, ValueError, "cannot be merged"),

@@ -377,7 +377,7 @@ def test_evaluation_with_flips_scores_what_inference_with_flips_writes(
         warnings[flips] = [warning for warning in report["warnings"] if "measured with" in warning]
     assert warnings["true"] == []
     (warning,) = warnings["false"]
-    assert "measured with flips True, this case was segmented with False" in warning
+    assert "measured with flips all, this case was segmented with none" in warning
     prediction, truth = (
         voxels(f) for f in (tmp_path / "true/straight.nii.gz", patients / "straight/straight_seg.nii.gz")
     )

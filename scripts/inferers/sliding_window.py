@@ -13,11 +13,13 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 
-from ..flags import as_flag
 from ..modalities import ALL, evaluable_subsets, parse_subset, unique_rows
 from ..networks.base import acquired_modalities
 from ..slices import drop_slice_axis, restore_slice_axis
 from .autocast import reduced_precision
+
+NONE, OPPOSITE, EVERY = "none", "opposite", "all"  # flips
+WORDS = {NONE: NONE, OPPOSITE: OPPOSITE, EVERY: EVERY, "false": NONE, "true": EVERY}
 
 
 class IncompleteSlidingWindowInferer(SlidingWindowInferer):
@@ -30,9 +32,14 @@ class IncompleteSlidingWindowInferer(SlidingWindowInferer):
         precision: ``"float32"`` or ``"bfloat16"`` for the network; probabilities are averaged in float32.
         spatial_dims: of the network; 2 takes stacks by windows of one slice, ``roi_size`` ``(X, Y, 1)``. ``None``: as
             many as the image has.
-        flips: average the probabilities over the image and every flip of it along the network's spatial axes, 2 to the
-            power of their number: a 3D network takes 8 times as long, a 2D one 4 times. Also a word.
+        flips: what the probabilities are averaged over. ``"none"``: the image alone. ``"opposite"``: the image and that
+            flipped along all of the network's spatial axes at once, twice as long. ``"all"``: the image and every flip
+            of it, 2 to the power of the number of axes: a 3D network takes 8 times as long, a 2D one 4 times. ``False``
+            and ``True`` mean none and all, also as words.
         kwargs: further arguments of MONAI's ``SlidingWindowInferer``; its default weighting is uniform, as published.
+
+    Raises:
+        ValueError: if ``flips`` is something else.
 
     Shape:
         - inputs: ``(B, M, *S)``, absent modalities NaN
@@ -46,12 +53,12 @@ class IncompleteSlidingWindowInferer(SlidingWindowInferer):
         sw_batch_size: int = 1,
         precision: str = "float32",
         spatial_dims: int | None = None,
-        flips: bool | str = False,
+        flips: bool | str = NONE,
         **kwargs,
     ) -> None:
         super().__init__(roi_size=roi_size, overlap=overlap, sw_batch_size=sw_batch_size, **kwargs)
         self.precision, self.spatial_dims = precision, spatial_dims
-        self.flips = as_flag(flips, "flips")
+        self.flips = _read_flips(flips)
 
     def __call__(self, inputs: Tensor, network: nn.Module, *args, **kwargs) -> Tensor:
         acquired = self.acquired(inputs)
@@ -71,13 +78,12 @@ class IncompleteSlidingWindowInferer(SlidingWindowInferer):
         windows lie.
         """
         result = SlidingWindowInferer.__call__(self, inputs, predict)
-        if not self.flips:
-            return result
         axes = range(2, 2 + (self.spatial_dims or inputs.ndim - 2))
-        flips = [flip for number in range(1, len(axes) + 1) for flip in combinations(axes, number)]
+        numbers = {NONE: [], OPPOSITE: [len(axes)], EVERY: range(1, len(axes) + 1)}[self.flips]
+        flips = [flip for number in numbers for flip in combinations(axes, number)]
         for flip in flips:
             result += SlidingWindowInferer.__call__(self, inputs.flip(flip), predict).flip(flip)
-        return result / (1 + len(flips))
+        return result / (1 + len(flips)) if flips else result
 
     @staticmethod
     def acquired(inputs: Tensor) -> Tensor:
@@ -96,6 +102,13 @@ class IncompleteSlidingWindowInferer(SlidingWindowInferer):
         if not bool(acquired.any()):
             raise ValueError("every channel of the image contains NaN, so no modality is there to segment from.")
         return acquired[:1]
+
+
+def _read_flips(flips: bool | str) -> str:
+    word = str(flips).lower()
+    if word not in WORDS:
+        raise ValueError(f"`flips` is `{flips}`; expected {NONE}, {OPPOSITE} or {EVERY}.")
+    return WORDS[word]
 
 
 class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):

@@ -38,7 +38,8 @@ def main(
         channels: modality of each channel of `--image`, e.g. `flair,t1,none,t2`; the configured ones by default.
         config_file: `configs/inference.yaml` by default; several joined by commas, e.g. with a network's overlay.
         options: files by modality; and ids of the configuration: `--model_file FILE`, `--device cuda`,
-            `--subset flair+t2`, `--flips` (average over flips of the image, 8 times as long), `--probability_maps`,
+            `--subset flair+t2`, `--flips opposite` (average over the image and that flipped along all axes, twice as
+            long), `--flips all` (over every flip, 8 times as long), `--probability_maps`,
             `--label_convention NAME`, `--sliding_window_overlap 0.25`, ...
     """
     logging.getLogger("scripts.engines").setLevel(logging.CRITICAL)  # it logs a failure that is said below

@@ -129,6 +129,27 @@ def test_flips_average_the_probabilities_of_every_flip_of_the_image():
     torch.testing.assert_close(result[0, 1], torch.full((2, 2), expected))
 
 
+def test_opposite_averages_the_image_and_its_flip_along_all_axes_at_once(rfnet):
+    image = striped(1, size=(18, 16, 21))
+    plain, opposite = (IncompleteSlidingWindowInferer([16] * 3, flips=flips) for flips in ("none", "opposite"))
+    with torch.no_grad():
+        once, back = plain(image, rfnet), plain(image.flip((2, 3, 4)), rfnet).flip((2, 3, 4))
+        found = opposite(image, rfnet)
+    assert torch.isfinite(found).all()
+    torch.testing.assert_close(found, (once + back) / 2)
+    assert (once - back).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("flips", "means"), [(False, "none"), ("False", "none"), (True, "all"), ("true", "all")])
+def test_flips_may_be_switched_like_a_flag(flips, means):
+    assert IncompleteSlidingWindowInferer([16] * 3, flips=flips).flips == means
+
+
+def test_other_flips_are_refused():
+    with pytest.raises(ValueError, match="`flips` is `sideways`; expected none, opposite or all"):
+        IncompleteSlidingWindowInferer([16] * 3, flips="sideways")
+
+
 @pytest.mark.parametrize("axes", [(2,), (2, 3, 4)])
 def test_a_flipped_image_gives_the_flipped_result(rfnet, axes):
     image = striped(1, size=(18, 16, 21))  # windows do not lie symmetrically
