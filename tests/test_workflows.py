@@ -361,6 +361,24 @@ def test_evaluation_scores_what_inference_writes(evaluated, segmented_from_two, 
         assert rows["phantom_0004", "flair+t2", region, "dice"] == pytest.approx(dice, abs=2e-3)
 
 
+def test_evaluation_at_a_coarser_spacing_scores_what_inference_writes(workflow, trained, uneven, patients, tmp_path):
+    subset, coarse = "flair+t2", [8.5, 8.5, 8.5]
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "straight").symlink_to(patients / "straight")
+    options = {"validation_subsets": [subset], "metrics": ["dice"], "spacing": coarse}
+    evaluate(workflow, trained[0] / "model.pt", uneven, tmp_path / "scores", **options)
+    predict(workflow, trained[0] / "model.pt", tmp_path / "one", tmp_path / "out", subset=subset, spacing=coarse)
+    prediction, truth = (
+        voxels(f) for f in (tmp_path / "out/straight.nii.gz", patients / "straight/straight_seg.nii.gz")
+    )
+    rows = read_scores(tmp_path / "scores" / "per_case.csv").set_index(["case", "subset", "region", "metric"])["value"]
+    for region, values in CLASSES.items():
+        p, t = np.isin(prediction, values), np.isin(truth, values)
+        assert p.any()
+        dice = 2 * (p & t).sum() / (p.sum() + t.sum())
+        assert rows["phantom_0004", subset, region, "dice"] == pytest.approx(dice, abs=1e-4)
+
+
 def test_evaluation_with_flips_scores_what_inference_with_flips_writes(
     workflow, trained, evaluated, uneven, patients, tmp_path
 ):
