@@ -237,6 +237,15 @@ def test_fine_tuning_is_at_the_scale_of_the_weights_that_ship():
     }
 
 
+def test_an_evaluation_of_a_fine_tuning_scores_what_that_wrote():
+    files = ["train.yaml", "finetune.yaml"]
+    written, scored = (merged(*files, *more) for more in ([], ["evaluate.yaml"]))
+    places = [parser.get_parsed_content("output_dir") for parser in (written, scored)]
+    assert places == ["./runs/finetune", "./runs/evaluate"]
+    weights = [parser.get_parsed_content("model_file") for parser in (written, scored)]
+    assert weights == ["./runs/finetune/model.pt"] * 2
+
+
 # --- inference.yaml repeats what train.yaml says: MONAI Label reads that file alone -----------------
 
 SHARED = ["modalities", "num_classes", "regions", "spatial_dims", "orientation", "spacing", "patch_size"]
