@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from .files import write_json
 from .versions import package_versions
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 2**20  # bytes read at a time
 SHOWN = 12  # digits of a hash in a message
@@ -75,3 +78,22 @@ def read_side_file(model_file: str | Path, name: str, advice: str = "evaluate ag
             f"({model_file}); {advice}."
         )
     return content
+
+
+def recorded_settings(
+    read: Callable[[str | Path], dict[str, Any] | None], model_file: str | Path, otherwise: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Take settings from a side file that keeps them as ``settings``; what is wrong with the file is logged.
+
+    Args:
+        read: reads the side file of given weights, ``None`` where there is none.
+        model_file: need not exist.
+        otherwise: name to value of each setting, where there is no record or it does not say.
+    """
+    try:
+        found = read(model_file) if Path(model_file).is_file() else None
+    except (OSError, ValueError) as error:
+        logger.warning("%s Taken instead: %s", error, dict(otherwise))
+        found = None
+    settings = (found or {}).get("settings") or {}
+    return {name: settings.get(name, value) for name, value in otherwise.items()}

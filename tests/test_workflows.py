@@ -379,7 +379,7 @@ def test_evaluation_at_a_coarser_spacing_scores_what_inference_writes(workflow, 
         assert rows["phantom_0004", subset, region, "dice"] == pytest.approx(dice, abs=1e-4)
 
 
-def test_evaluation_with_flips_scores_what_inference_with_flips_writes(
+def test_inference_flips_as_the_evaluation_of_the_weights_did_unless_told_otherwise(
     workflow, trained, evaluated, uneven, patients, tmp_path
 ):
     subset, weights = "flair+t2", tmp_path / "model.pt"
@@ -389,17 +389,18 @@ def test_evaluation_with_flips_scores_what_inference_with_flips_writes(
     options = {"flips": "true", "validation_subsets": [subset], "metrics": ["dice"], "write_performance": True}
     evaluate(workflow, weights, uneven, tmp_path / "scores", **options)
     warnings = {}
-    for flips in ("true", "false"):
-        predict(workflow, weights, tmp_path / "one", tmp_path / flips, flips=flips, subset=subset)
-        report = json.loads((tmp_path / flips / "straight.json").read_text())
-        warnings[flips] = [warning for warning in report["warnings"] if "measured with" in warning]
-    assert warnings["true"] == []
-    (warning,) = warnings["false"]
+    for name, flips in (("default", {}), ("all", {"flips": "all"}), ("none", {"flips": "none"})):
+        predict(workflow, weights, tmp_path / "one", tmp_path / name, subset=subset, **flips)
+        report = json.loads((tmp_path / name / "straight.json").read_text())
+        warnings[name] = [warning for warning in report["warnings"] if "measured with" in warning]
+    assert warnings["default"] == warnings["all"] == []
+    (warning,) = warnings["none"]
     assert "measured with flips all, this case was segmented with none" in warning
     prediction, truth = (
-        voxels(f) for f in (tmp_path / "true/straight.nii.gz", patients / "straight/straight_seg.nii.gz")
+        voxels(f) for f in (tmp_path / "default/straight.nii.gz", patients / "straight/straight_seg.nii.gz")
     )
-    assert (prediction != voxels(tmp_path / "false" / "straight.nii.gz")).any()
+    np.testing.assert_array_equal(prediction, voxels(tmp_path / "all" / "straight.nii.gz"))
+    assert (prediction != voxels(tmp_path / "none" / "straight.nii.gz")).any()
     rows, before = (
         read_scores(folder / "per_case.csv").set_index(["case", "subset", "region", "metric"])["value"]
         for folder in (tmp_path / "scores", evaluated[0])

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..side_files import read_side_file, sha256, side_file
+from ..side_files import read_side_file, recorded_settings, sha256, side_file
 from .performance import counted, misfit
 
 logger = logging.getLogger(__name__)
@@ -41,13 +41,7 @@ def trained_with(model_file: str | Path, otherwise: Mapping[str, Any]) -> dict[s
         model_file: need not exist.
         otherwise: name to value of each setting, where there is no record or it does not say.
     """
-    try:
-        found = read_training(model_file) if Path(model_file).is_file() else None
-    except (OSError, ValueError) as error:
-        logger.warning("%s Taken instead: %s", error, otherwise)
-        found = None
-    settings = (found or {}).get("settings") or {}
-    return {name: settings.get(name, value) for name, value in otherwise.items()}
+    return recorded_settings(read_training, model_file, otherwise)
 
 
 def origin_of(model_file: str | Path) -> dict[str, Any]:

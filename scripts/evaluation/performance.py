@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..data.split import SECTIONS
 from ..metrics.monotonicity import modality_steps
-from ..side_files import read_side_file, side_file
+from ..side_files import read_side_file, recorded_settings, side_file
 
 PERFORMANCE_FILE = "performance.json"
 METRIC = "dice"  # that an inference quotes
@@ -111,6 +111,16 @@ def read_performance(model_file: str | Path) -> dict[str, Any] | None:
         if problem:
             raise ValueError(f"{side_file(model_file, PERFORMANCE_FILE)} is damaged: {problem}; evaluate again.")
     return content
+
+
+def evaluated_with(model_file: str | Path, otherwise: Mapping[str, Any]) -> dict[str, Any]:
+    """Say with which settings weights were evaluated, so that inference takes the same and their figures hold.
+
+    Args:
+        model_file: need not exist.
+        otherwise: name to value of each setting, where there is no ``performance.json`` or it does not say.
+    """
+    return recorded_settings(read_performance, model_file, otherwise)
 
 
 def misfit(value: Any, shape: Any, place: str = "the file") -> str | None:

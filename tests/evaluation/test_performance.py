@@ -9,7 +9,7 @@ import math
 
 import pytest
 
-from scripts.evaluation.performance import gains_of, measured_on, performance_of, read_performance
+from scripts.evaluation.performance import evaluated_with, gains_of, measured_on, performance_of, read_performance
 from scripts.metrics.summary import summarise
 from scripts.metrics.tables import ScoreWriter, read_scores
 from scripts.side_files import write_side_file
@@ -93,6 +93,19 @@ def weights(tmp_path, content):
 
 def test_what_was_written_is_read(weights, content):
     assert content.items() <= read_performance(weights).items()
+
+
+def test_inference_takes_the_settings_of_the_evaluation_where_it_says_them(weights, content, caplog):
+    otherwise = {"flips": "none"}
+    assert evaluated_with(weights, otherwise) == otherwise, "an evaluation of before there were flips"
+    content["settings"]["flips"] = "opposite"
+    write_side_file(weights, "performance.json", content)
+    assert evaluated_with(weights, otherwise) == {"flips": "opposite"}
+    assert evaluated_with(weights.with_name("none.pt"), otherwise) == otherwise
+    assert not caplog.messages
+    weights.write_bytes(b"other weights")
+    assert evaluated_with(weights, otherwise) == otherwise
+    assert "was made with other weights" in caplog.text
 
 
 def test_weights_without_the_file_have_no_performance(weights):
