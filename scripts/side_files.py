@@ -81,7 +81,10 @@ def read_side_file(model_file: str | Path, name: str, advice: str = "evaluate ag
 
 
 def recorded_settings(
-    read: Callable[[str | Path], dict[str, Any] | None], model_file: str | Path, otherwise: Mapping[str, Any]
+    read: Callable[[str | Path], dict[str, Any] | None],
+    model_file: str | Path,
+    otherwise: Mapping[str, Any],
+    level: int = logging.WARNING,
 ) -> dict[str, Any]:
     """Take settings from a side file that keeps them as ``settings``; what is wrong with the file is logged.
 
@@ -89,11 +92,12 @@ def recorded_settings(
         read: reads the side file of given weights, ``None`` where there is none.
         model_file: need not exist.
         otherwise: name to value of each setting, where there is no record or it does not say.
+        level: of the message about a file that cannot be used.
     """
     try:
         found = read(model_file) if Path(model_file).is_file() else None
     except (OSError, ValueError) as error:
-        logger.warning("%s Taken instead: %s", error, dict(otherwise))
+        logger.log(level, "%s Taken instead: %s", error, dict(otherwise))
         found = None
     settings = (found or {}).get("settings") or {}
     return {name: settings.get(name, value) for name, value in otherwise.items()}

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
@@ -116,11 +117,13 @@ def read_performance(model_file: str | Path) -> dict[str, Any] | None:
 def evaluated_with(model_file: str | Path, otherwise: Mapping[str, Any]) -> dict[str, Any]:
     """Say with which settings weights were evaluated, so that inference takes the same and their figures hold.
 
+    What is wrong with the file says whoever quotes its figures, ``ExpectedPerformance``.
+
     Args:
         model_file: need not exist.
         otherwise: name to value of each setting, where there is no ``performance.json`` or it does not say.
     """
-    return recorded_settings(read_performance, model_file, otherwise)
+    return recorded_settings(read_performance, model_file, otherwise, logging.DEBUG)
 
 
 def misfit(value: Any, shape: Any, place: str = "the file") -> str | None:
