@@ -26,7 +26,16 @@ from .anatomy import (
     tissue_fractions,
     warp,
 )
-from .compartments import EDEMA_TISSUE, ENHANCING_TISSUE, FAINT_TISSUE, PATHOLOGIES, Compartments, delineate
+from .compartments import (
+    EDEMA_TISSUE,
+    ENHANCING_TISSUE,
+    FAINT_TISSUE,
+    NECROSIS_TISSUE,
+    PATHOLOGIES,
+    SOLID_TISSUE,
+    Compartments,
+    delineate,
+)
 from .contrast import (
     check_modalities,
     default_modalities,
@@ -43,6 +52,7 @@ from .variety import TYPICAL, Variety, draw, get_variety
 
 # (weight, size in mm) of the random fields that make up the texture of tissues.
 TEXTURE = ((0.60, 24.0), (0.50, 12.0), (0.42, 6.0), (0.46, 3.0))
+SOLID_CORE = (SOLID_TISSUE, ENHANCING_TISSUE)  # of which faint enhancement is a copy
 CAP_MM = 3.5  # how far the wet lining of the ventricles reaches, a Gaussian's deviation
 
 
@@ -140,11 +150,17 @@ def draw_all_tissues(rng: np.random.Generator, variety: Variety) -> dict[str, di
     further = rng.spawn(1)[0]
     jitter, uptake = draw(further, variety.tissue_jitter), draw(further, variety.contrast_uptake)
     tissues = draw_tissues(rng, jitter) | draw_remnants(further, jitter)
-    wetness = draw(further, variety.edema_wetness)
-    tissues[EDEMA_TISSUE]["transverse_ms"] *= 1 + wetness
-    tissues[EDEMA_TISSUE]["longitudinal_ms"] *= 1 + wetness / 2
+    edema_wetness, faintness = draw(further, variety.edema_wetness), draw(further, variety.faintness)
+    core_wetness, protein = draw(further, variety.core_wetness), draw(further, variety.necrosis_protein)
+    heterogeneity = draw(further, variety.heterogeneity)
+    for name, wetness in ((EDEMA_TISSUE, edema_wetness), *((name, core_wetness) for name in SOLID_CORE)):
+        tissues[name]["transverse_ms"] *= 1 + wetness
+        tissues[name]["longitudinal_ms"] *= 1 + wetness / 2
+    tissues[NECROSIS_TISSUE]["longitudinal_ms"] *= 1 - protein
     bright = tissues[ENHANCING_TISSUE]
-    tissues[FAINT_TISSUE] = bright | {"gadolinium": bright["gadolinium"] * draw(further, variety.faintness)}
+    tissues[FAINT_TISSUE] = bright | {"gadolinium": bright["gadolinium"] * faintness}
+    for name in PATHOLOGIES:
+        tissues[name]["texture"] *= heterogeneity
     return {name: tissue | {"gadolinium": tissue["gadolinium"] * uptake} for name, tissue in tissues.items()}
 
 

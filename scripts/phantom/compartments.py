@@ -14,9 +14,9 @@ from .fields import interpolate, random_field
 from .grid import Grid
 from .tumour import Tumour, TumourPlan, level_of_count
 
-EDEMA_TISSUE = "edema"
+EDEMA_TISSUE, NECROSIS_TISSUE, SOLID_TISSUE = "edema", "necrosis", "non_enhancing"
 ENHANCING_TISSUE, FAINT_TISSUE = "enhancing", "faintly_enhancing"
-PATHOLOGIES = (EDEMA_TISSUE, "necrosis", "non_enhancing", ENHANCING_TISSUE, FAINT_TISSUE)
+PATHOLOGIES = (EDEMA_TISSUE, NECROSIS_TISSUE, SOLID_TISSUE, ENHANCING_TISSUE, FAINT_TISSUE)
 BACKGROUND, NECROTIC_CORE, EDEMA, ENHANCING = 0, 1, 2, 3  # internal classes of labels
 # Size of the structures (mm) of the random fields that roughen the outlines.
 NOISE_MM = {

@@ -42,6 +42,9 @@ class Variety:
     second_seed_mm: Span
     tissue_jitter: Span
     edema_wetness: Span
+    core_wetness: Span
+    necrosis_protein: Span
+    heterogeneity: Span
     wet_spots: Span
     ventricle_caps: Span
     vessel_width: Span

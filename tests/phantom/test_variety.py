@@ -14,8 +14,9 @@ import yaml
 from scipy import ndimage
 
 from scripts.phantom.anatomy import around_ventricles
-from scripts.phantom.case import PhantomSettings, _cover, image_patient, make_patient, make_phantom
+from scripts.phantom.case import PhantomSettings, _cover, draw_all_tissues, image_patient, make_patient, make_phantom
 from scripts.phantom.compartments import PATHOLOGIES, Compartments
+from scripts.phantom.contrast import draw_sequence, signal
 from scripts.phantom.tumour import draw_plan
 from scripts.phantom.variety import VARIETY_FILE, Variety, get_variety
 
@@ -186,6 +187,33 @@ def test_a_lower_threshold_makes_more_islands_of_enhancement_in_the_same_core():
     np.testing.assert_array_equal(np.isin(few.label, (1, 3)), np.isin(many.label, (1, 3)))
     assert (many.label == 3)[few.label == 3].all()
     assert np.count_nonzero(many.label == 3) > 1.2 * np.count_nonzero(few.label == 3)
+
+
+def test_tissues_of_the_tumour_follow_their_ranges_and_others_do_not():
+    def tissues(**ranges):
+        return draw_all_tissues(np.random.default_rng(0), replace(get_variety("typical"), **ranges))
+
+    plain = tissues()
+    drawn = tissues(core_wetness=(0.6, 0.6), necrosis_protein=(0.4, 0.4), heterogeneity=(2.0, 2.0))
+    factors = {
+        name: {key: value / plain[name][key] for key, value in tissue.items() if value != plain[name][key]}
+        for name, tissue in drawn.items()
+    }
+    solid = pytest.approx({"transverse_ms": 1.6, "longitudinal_ms": 1.3, "texture": 2.0})
+    for name in PATHOLOGIES:
+        expected = {"edema": {"texture": 2.0}, "necrosis": {"longitudinal_ms": 0.6, "texture": 2.0}}.get(name, solid)
+        assert factors.pop(name) == expected, name
+    assert set(factors) >= {"grey", "white", "csf"} and not any(factors.values())
+
+
+def test_protein_makes_necrosis_brighter_than_edema_in_flair_and_darker_without():
+    ratios = []
+    for protein in (0.0, 0.5):
+        variety = replace(get_variety("typical"), necrosis_protein=(protein, protein))
+        tissues = draw_all_tissues(np.random.default_rng(0), variety)
+        sequence = draw_sequence(np.random.default_rng(0), "flair")
+        ratios.append(signal(tissues["necrosis"], sequence) / signal(tissues["edema"], sequence))
+    assert np.isfinite(ratios).all() and 0 < ratios[0] < 0.8 and 1.2 < ratios[1]
 
 
 def core_distance(head):
