@@ -2,6 +2,8 @@
 # `make label-test` and `make federated-test` have environments of their own, whose packages nothing else here needs.
 PYTHON ?= python3
 VENV ?= .venv
+# processes of `make test`, one thread each
+WORKERS ?= 2
 BIN = $(VENV)/bin
 PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 REQUIREMENTS = requirements-torch.txt requirements.txt requirements-dev.txt
@@ -54,7 +56,7 @@ demo: $(STAMP)
 	$(BIN)/python -m scripts.tools.demo --folder demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 export-test: $(STAMP)
 	$(BIN)/python -m pytest -m exports
