@@ -17,7 +17,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 from .evaluation.origin import TRAINING_FILE, read_training
-from .evaluation.performance import PERFORMANCE_FILE, read_performance
+from .evaluation.performance import PERFORMANCE_FILE, eval_metrics, read_performance
 from .evaluation.temperature import TEMPERATURES_FILE
 from .files import replacing
 from .networks.weights import load_weights
@@ -27,6 +27,7 @@ BUNDLE_NAME = "brats_mri_incomplete_segmentation"
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = "models/model.pt"  # where MONAI looks for them
 LARGE_FILES = "large_files.yml"
+METADATA = ("configs/metadata.json", "metadata.json")  # one file; in git the second is a link to the first
 # What belongs to the bundle. Named one by one: a folder of patients that lies here is never packed by accident.
 FOLDERS = ("configs", "docs", "federated", "scripts", "tests", "tests_federated", "tests_label")
 FILES = ("LICENSE", "Makefile", "README.md", "metadata.json", "models/README.md", "pyproject.toml")
@@ -99,13 +100,14 @@ def build_package(
     configs = packaged_configs(root, recorded if training is None else trained_ids(training))
     check_weights(weights, configs[INFERENCE])
     check_settings(weights, configs[INFERENCE])
+    metadata = packaged_metadata(root, weights)
     contents: dict[str, bytes | Path] = {**bundle_files(root), **config_files(root, configs), **side_files(weights)}
+    contents.update(dict.fromkeys(METADATA, (json.dumps(metadata, indent=4, ensure_ascii=False) + "\n").encode()))
     if large_files_url is None:
         contents[WEIGHTS] = weights
     else:
         contents[LARGE_FILES] = large_files(large_files_url, weights)
-    version = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
-    path = Path(output) / f"{name}_v{version}.zip"
+    path = Path(output) / f"{name}_v{metadata['version']}.zip"
     write_archive(path, name, contents)
     return Package(path, len(contents), hashlib.sha1(path.read_bytes()).hexdigest(), sha256(path))
 
@@ -186,6 +188,12 @@ def config_files(root: Path, configs: Mapping[str, Mapping[str, Any]]) -> dict[s
             text = header + yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=120)
             files[f"configs/{name}.yaml"] = text.encode()
     return files
+
+
+def packaged_metadata(root: Path, weights: Path) -> dict[str, Any]:
+    """Read the bundle's metadata, with what these weights reached in their evaluation."""
+    metadata = json.loads((root / METADATA[0]).read_text(encoding="utf-8"))
+    return {**metadata, "eval_metrics": eval_metrics(read_performance(weights))}
 
 
 def side_files(weights: Path) -> dict[str, Path]:

@@ -15,6 +15,7 @@ from monai.bundle import ckpt_export, verify_metadata, verify_net_in_out
 
 from scripts.data.label_conventions import get_convention
 from scripts.evaluation.origin import SYNTHETIC_ONLY
+from scripts.evaluation.performance import eval_metrics, read_performance
 
 ROOT = Path(__file__).parents[1]
 META = ROOT / "configs" / "metadata.json"
@@ -49,6 +50,11 @@ def test_the_file_at_the_top_is_a_link_to_the_one_monai_reads():
 @pytest.mark.parametrize("place", ["description", "intended_use"])  # MONAI Label shows the first
 def test_whoever_meets_the_weights_is_told_what_they_are_for(metadata, place):
     assert f"The weights that ship with it were {SYNTHETIC_ONLY}." in metadata[place]
+
+
+def test_the_figures_are_those_of_the_weights_that_ship(metadata):
+    assert metadata["eval_metrics"] == eval_metrics(read_performance(ROOT / "models" / "model.pt")) != {}
+    assert "phantoms" in metadata["eval_metrics"]["measured_on"]
 
 
 def test_the_changelog_has_the_version_first(metadata):

@@ -67,7 +67,7 @@ def test_the_package_is_named_by_its_version_and_states_its_hashes(package, cont
 
 def test_links_are_resolved_and_weights_and_what_is_true_of_them_inside(content, weights):
     assert (ROOT / "metadata.json").is_symlink()
-    assert content["metadata.json"] == content["configs/metadata.json"] == (ROOT / "metadata.json").read_bytes()
+    assert content["metadata.json"] == content["configs/metadata.json"]
     assert content["models/model.pt"] == weights.read_bytes()
     for name in ("training.json", "performance.json", "temperatures.json"):
         assert content[f"models/{name}"] == (weights.parent / name).read_bytes()
@@ -78,9 +78,23 @@ def test_links_are_resolved_and_weights_and_what_is_true_of_them_inside(content,
 def test_everything_that_is_kept_in_git_is_packed_as_it_is(content):
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     made = {"configs/train.yaml", "configs/inference.yaml"}  # the trained network is another one
+    made |= {"configs/metadata.json", "metadata.json"}  # with other figures, see below
     made |= {f"models/{name}" for name in ("model.pt", "training.json", "performance.json")}
     kept = set(listed) - NOT_PACKED - made
     assert [name for name in kept if content.get(name) != (ROOT / name).read_bytes()] == []
+
+
+def test_the_metadata_has_the_figures_of_these_weights_and_is_otherwise_that_of_the_bundle(content, weights, trained):
+    here = json.loads((ROOT / "metadata.json").read_text(encoding="utf-8"))
+    assert json.loads(content["metadata.json"]) == {**here, "eval_metrics": {}} != here  # not a figure was measured
+    record = performance([8.0, 8.0, 8.0]) | {"date": "2026-01-01", "modalities": ["flair", "t1"]}
+    record["per_subset"] = {"flair+t1": {"wt": {"dice": {"mean": 0.51239, "low": 0.4, "high": 0.6, "n": 1}}}}
+    other = weights.parent / "measured" / "model.pt"
+    shutil.copytree(weights.parent, other.parent)
+    write_side_file(other, "performance.json", record)
+    with zipfile.ZipFile(build_package(other.parent, other, training=trained[0]).path) as archive:
+        found = json.loads(archive.read(f"{BUNDLE_NAME}/configs/metadata.json"))["eval_metrics"]
+    assert found["dice_wt"] == 0.5124 and found["measured_on"].startswith("phantoms, not on patients; section testing")
 
 
 def test_the_configurations_are_those_of_the_weights_in_yaml_and_in_json(content):

@@ -68,6 +68,24 @@ def performance_of(
     }
 
 
+def eval_metrics(record: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Say in short what weights reached, as ``eval_metrics`` of a bundle's metadata.
+
+    Args:
+        record: content of ``performance.json``; ``None`` without one.
+
+    Returns:
+        on what was measured, and the mean Dice of each region with all modalities, rounded to four digits; empty
+        where there is none.
+    """
+    if record is None:
+        return {}
+    complete = record["per_subset"].get("+".join(record.get("modalities", [])), {})
+    dice = {region: metrics[METRIC]["mean"] for region, metrics in complete.items() if METRIC in metrics}
+    means = {f"{METRIC}_{region}": round(mean, 4) for region, mean in dice.items() if mean is not None}
+    return {"measured_on": measured_on(record), **means} if means else {}
+
+
 def gains_of(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     """Compare each subset with itself and one modality more, over the cases that were scored with both.
 

@@ -9,7 +9,14 @@ import math
 
 import pytest
 
-from scripts.evaluation.performance import evaluated_with, gains_of, measured_on, performance_of, read_performance
+from scripts.evaluation.performance import (
+    eval_metrics,
+    evaluated_with,
+    gains_of,
+    measured_on,
+    performance_of,
+    read_performance,
+)
 from scripts.metrics.summary import summarise
 from scripts.metrics.tables import ScoreWriter, read_scores
 from scripts.side_files import write_side_file
@@ -89,6 +96,20 @@ def weights(tmp_path, content):
     file.write_bytes(b"weights")
     write_side_file(file, "performance.json", content)
     return file
+
+
+def test_metadata_gets_the_dice_with_all_modalities_and_on_what_it_was_measured(weights, content):
+    found = eval_metrics(read_performance(weights))
+    assert found == {"measured_on": measured_on(read_performance(weights)), "dice_scar": 0.6}
+    assert found["measured_on"].startswith("hospital; section testing; 3 cases and 1 that failed")
+
+
+def test_metadata_gets_nothing_where_nothing_was_measured_with_all_modalities(content):
+    per_subset = content["per_subset"]
+    undefined = {"scar": {"dice": {"mean": None, "low": None, "high": None, "n": 0}}}
+    others = [{"flair": per_subset["flair"]}, {}, {"flair+t2": undefined}]
+    assert eval_metrics(None) == {}
+    assert [eval_metrics({**content, "per_subset": other}) for other in others] == [{}, {}, {}]
 
 
 def test_what_was_written_is_read(weights, content):
