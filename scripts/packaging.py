@@ -164,10 +164,14 @@ def check_settings(weights: Path, config: Mapping[str, Any]) -> None:
         ValueError: naming what differs.
     """
     measured = (read_performance(weights) or {}).get("settings", {})
-    differing = {id_: value for id_, value in measured.items() if json.loads(json.dumps(config.get(id_))) != value}
+    parser = ConfigParser(
+        {**deepcopy(dict(config)), "model_file": str(weights)}
+    )  # some are read from beside the weights
+    packed = {id_: parser.get_parsed_content(id_) if id_ in config else None for id_ in measured}
+    differing = {id_: value for id_, value in measured.items() if json.loads(json.dumps(packed[id_])) != value}
     if differing:
         found = ", ".join(f"{id_} {value}" for id_, value in differing.items())
-        here = ", ".join(f"{id_} {config.get(id_)}" for id_ in differing)
+        here = ", ".join(f"{id_} {packed[id_]}" for id_ in differing)
         raise ValueError(
             f"the weights in {weights} were evaluated with {found}; the package would have {here}. Name the run that "
             "made them with `--training <its output_dir>`, or evaluate again."

@@ -187,6 +187,17 @@ def test_figures_of_other_settings_or_of_other_weights_are_refused(
         build_package(tmp_path / "output", model_file, training=trained[0])
 
 
+def test_the_weights_that_ship_are_packed_with_their_voxels_and_inference_takes_their_flips(tmp_path):
+    with zipfile.ZipFile(build_package(tmp_path).path) as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / BUNDLE_NAME
+    config = ConfigParser.load_config_file(str(folder / "configs" / "inference.json"))
+    parser = ConfigParser({**config, "bundle_root": str(folder)})
+    measured = json.loads((folder / "models" / "performance.json").read_text(encoding="utf-8"))["settings"]
+    assert {name: parser.get_parsed_content(name) for name in measured} == measured
+    assert measured["flips"] == "opposite" and measured["spacing"] == [2.0, 2.0, 2.0]
+
+
 def test_an_alignment_is_packed_with_what_the_weights_do_not_hold(trained, tmp_path):
     config = yaml.safe_load((trained[0] / "config.yaml").read_text(encoding="utf-8"))
     overlay = yaml.safe_load((ROOT / "configs" / "method_medmap.yaml").read_text(encoding="utf-8"))
