@@ -164,9 +164,8 @@ def check_settings(weights: Path, config: Mapping[str, Any]) -> None:
         ValueError: naming what differs.
     """
     measured = (read_performance(weights) or {}).get("settings", {})
-    parser = ConfigParser(
-        {**deepcopy(dict(config)), "model_file": str(weights)}
-    )  # some are read from beside the weights
+    # a setting may be an expression that reads what lies beside the weights
+    parser = ConfigParser({**deepcopy(dict(config)), "model_file": str(weights)})
     packed = {id_: parser.get_parsed_content(id_) if id_ in config else None for id_ in measured}
     differing = {id_: value for id_, value in measured.items() if json.loads(json.dumps(packed[id_])) != value}
     if differing:

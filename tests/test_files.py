@@ -46,7 +46,9 @@ def test_json_is_written_for_readers_and_replaces_what_was_there(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("content", [{"dice": float("nan")}, {"hd95": float("inf")}, {"case": object()}], ids=str)
+@pytest.mark.parametrize(
+    "content", [{"dice": float("nan")}, {"hd95": float("inf")}, {"case": object()}], ids=["nan", "inf", "object"]
+)
 def test_what_json_cannot_say_is_refused_before_anything_is_written(tmp_path, content):
     with pytest.raises((ValueError, TypeError)):
         write_json(tmp_path / "summary.json", content)
