@@ -79,9 +79,10 @@ def delineate(tumour: Tumour, grid: Grid, brain: NDArray, tissue: NDArray) -> Co
     edema += 16 * (tissue[WHITE] - 0.6) + 3.0 * noise["edema_lobes"] + 1.2 * noise["edema_bumps"]
     reach = _above_level(edema - 60 * fluid, reached, whole_voxels - np.count_nonzero(depth > 0))
     reach[depth > 0] = FAR_MM
-    rim = _enhancing_share(plan, depth, noise, softness)
+    side = plan.one_sidedness * _aside(grid, brain, depth > 0, rng.standard_normal(3))
+    rim = _enhancing_share(plan, depth, side, noise, softness)
     faint = _faint_share(plan.faint, depth, rim, noise["faint"])
-    fractions = _fractions(plan.rim_mm, depth, reach, rim, faint, noise["islands"], softness)
+    fractions = _fractions(plan, depth, reach, rim, faint, noise["islands"], softness)
     label = np.where(reach > 0, EDEMA, BACKGROUND)
     label = np.where(depth > 0, np.where(rim > 0.5, ENHANCING, NECROTIC_CORE), label)
     return Compartments(fractions, label.astype(np.uint8), _soft(reach + 60 * fluid, 4.0))
@@ -101,13 +102,25 @@ def _soft(distance: NDArray, width: float) -> NDArray:
     return 1 / (1 + np.exp(-np.clip(distance / width, -30, 30)))
 
 
-def _enhancing_share(plan: TumourPlan, depth: NDArray, noise: dict[str, NDArray], softness: float) -> NDArray:
-    """Share of the core that enhances: a rim of uneven thickness with gaps and some islands, all of it, or nothing."""
+def _aside(grid: Grid, brain: NDArray, core: NDArray, direction: NDArray) -> NDArray:
+    """How far (mm) each voxel of the brain lies from the middle of the core along a direction: ``(N,)``."""
+    unit = direction / np.linalg.norm(direction)
+    along = sum(axis[voxels] * part for axis, voxels, part in zip(grid.axes, np.nonzero(brain), unit, strict=True))
+    return along - along[core].mean() if core.any() else np.zeros_like(along)
+
+
+def _enhancing_share(
+    plan: TumourPlan, depth: NDArray, side: NDArray, noise: dict[str, NDArray], softness: float
+) -> NDArray:
+    """Share of the core that enhances: a rim of uneven thickness with gaps and some islands, all of it, or nothing.
+
+    ``side`` (mm) is added to the rim's thickness, which leaves one side of the core without a rim if it is large.
+    """
     if plan.rim_mm == 0:
         return np.zeros_like(depth)
     if np.isinf(plan.rim_mm):
         return _soft(1.9 - noise["rim_gaps"] - 0.4 * noise["rim_bumps"], 0.25)
-    thickness = plan.rim_mm * (1 + 0.6 * noise["rim_gaps"] + 0.7 * noise["rim_bumps"])
+    thickness = plan.rim_mm * (1 + 0.6 * noise["rim_gaps"] + 0.7 * noise["rim_bumps"]) + side
     islands = _soft(3 * (noise["islands"] + 0.5 * noise["rim_bumps"] - plan.islands), softness)
     return np.maximum(_soft(thickness - depth, softness), islands)
 
@@ -121,11 +134,11 @@ def _faint_share(share: float, depth: NDArray, rim: NDArray, patches: NDArray) -
 
 
 def _fractions(
-    rim_mm: float, depth: NDArray, reach: NDArray, rim: NDArray, faint: NDArray, islands: NDArray, softness: float
+    plan: TumourPlan, depth: NDArray, reach: NDArray, rim: NDArray, faint: NDArray, islands: NDArray, softness: float
 ) -> NDArray:
     """Fill voxels with PATHOLOGIES: (5, N); edema is dense near the core, a core that does not enhance is solid."""
     core = _soft(depth, softness)
     edema = _soft(reach, 1.2 + softness) * (0.72 + 0.28 * _soft(reach - 8, 3.0)) * (1 - core)
-    cystic = _soft(3 * islands + (4.0 if rim_mm else -4.5), 0.7)
+    cystic = _soft(3 * (islands - plan.solid) + 4.0 if plan.rim_mm else 3 * islands - 4.5, 0.7)
     rest, bright = core * (1 - rim), core * rim * (1 - faint)
     return np.stack([edema, rest * cystic, rest * (1 - cystic), bright, core * rim * faint]).astype(np.float32)

@@ -36,6 +36,8 @@ class TumourPlan(NamedTuple):
         core_share: share of the core in that volume.
         rim_mm: mean thickness of the enhancing rim; 0 for no enhancement, infinite for no necrosis.
         islands: deviations above which a random field makes an island inside of the rim enhance.
+        one_sidedness: mm by which the rim is thicker per mm from the middle of the core, in some direction.
+        solid: deviations by which what does not enhance beside a rim is rather solid than necrotic.
         faint: share of the enhancing tumour that enhances faintly, in patches.
         push_mm: largest displacement of the tissue around it, in mm.
         seed: of the shape.
@@ -47,6 +49,8 @@ class TumourPlan(NamedTuple):
     core_share: float
     rim_mm: float
     islands: float
+    one_sidedness: float
+    solid: float
     faint: float
     push_mm: float
     seed: int
@@ -92,7 +96,19 @@ def draw_plan(rng: np.random.Generator, variety: Variety) -> TumourPlan:
     seed = int(rng.integers(2**63))
     detail = np.random.default_rng([seed, 2])
     islands, faint = draw(detail, variety.islands), draw(detail, variety.faint)
-    plan = TumourPlan(whole_ml, share, rim_mm, islands, faint, 0.0, seed, variety.second_seed, variety.second_seed_mm)
+    plan = TumourPlan(
+        whole_ml,
+        share,
+        rim_mm,
+        islands,
+        one_sidedness=draw(detail, variety.one_sidedness),
+        solid=draw(detail, variety.solid),
+        faint=faint,
+        push_mm=0.0,
+        seed=seed,
+        second_seed=variety.second_seed,
+        second_seed_mm=variety.second_seed_mm,
+    )
     return plan._replace(push_mm=float(plan.core_radius_mm * draw(rng, variety.push)))
 
 

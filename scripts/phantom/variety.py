@@ -35,6 +35,8 @@ class Variety:
     not_enhancing: float
     enhancing_throughout: float
     islands: Span
+    one_sidedness: Span
+    solid: Span
     faint: Span
     faintness: Span
     push: Span

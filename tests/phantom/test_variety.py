@@ -189,6 +189,30 @@ def test_a_lower_threshold_makes_more_islands_of_enhancement_in_the_same_core():
     assert np.count_nonzero(many.label == 3) > 1.2 * np.count_nonzero(few.label == 3)
 
 
+def test_a_one_sided_rim_enhances_more_on_one_side_of_the_same_core():
+    def offset(patient):
+        """Distance in mm of the middles of the enhancing tumour and of the core."""
+        middles = [np.argwhere(np.isin(patient.label, classes)).mean(0) for classes in ((3,), (1, 3))]
+        return np.linalg.norm(middles[0] - middles[1]) * patient.grid.spacing
+
+    (even, _), (sided, _) = grown(), grown(one_sidedness=(1.0, 1.0))
+    np.testing.assert_array_equal(np.isin(even.label, (1, 3)), np.isin(sided.label, (1, 3)))
+    radius = (np.isin(even.label, (1, 3)).sum() * even.grid.spacing**3 * 0.75 / np.pi) ** (1 / 3)
+    assert offset(even) < 0.1 * radius and 0.3 * radius < offset(sided) < radius
+    assert (even.label == 3).any() and (sided.label[even.label == 3] == 1).any() and (sided.label == 3).any()
+
+
+def test_a_solid_core_takes_the_place_of_necrosis_and_of_nothing_else():
+    (necrotic, _), (solid, _) = grown(), grown(solid=(1.5, 1.5))
+    np.testing.assert_array_equal(necrotic.label, solid.label)
+    for name in set(necrotic.fractions) - {"necrosis", "non_enhancing"}:
+        np.testing.assert_allclose(necrotic.fractions[name], solid.fractions[name], atol=1e-6)
+    rest = [patient.fractions["necrosis"] + patient.fractions["non_enhancing"] for patient in (necrotic, solid)]
+    np.testing.assert_allclose(*rest, atol=1e-6)
+    shares = [patient.fractions["non_enhancing"].sum() / rest[0].sum() for patient in (necrotic, solid)]
+    assert shares[0] < 0.15 and 0.4 < shares[1] < 0.8  # 1.5 - 4 / 3 deviations are the threshold of one half
+
+
 def test_tissues_of_the_tumour_follow_their_ranges_and_others_do_not():
     def tissues(**ranges):
         return draw_all_tissues(np.random.default_rng(0), replace(get_variety("typical"), **ranges))
