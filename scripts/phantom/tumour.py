@@ -96,14 +96,15 @@ def draw_plan(rng: np.random.Generator, variety: Variety) -> TumourPlan:
     seed = int(rng.integers(2**63))
     detail = np.random.default_rng([seed, 2])
     islands, faint = draw(detail, variety.islands), draw(detail, variety.faint)
+    one_sidedness, solid = draw(detail, variety.one_sidedness), draw(detail, variety.solid)
     plan = TumourPlan(
         whole_ml,
         share,
         rim_mm,
         islands,
-        one_sidedness=draw(detail, variety.one_sidedness),
-        solid=draw(detail, variety.solid),
-        faint=faint,
+        one_sidedness,
+        solid,
+        faint,
         push_mm=0.0,
         seed=seed,
         second_seed=variety.second_seed,

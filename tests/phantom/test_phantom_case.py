@@ -18,8 +18,9 @@ MODALITIES = ("flair", "t1ce", "t1", "t2")
 SETTINGS = PhantomSettings(spacing_mm=6.0, grid_shape=(28, 35, 30), modalities=MODALITIES, seed=3)
 NUM_CASES = 10
 # What the generator of each version makes of SETTINGS, cases 0 and 1 of both varieties: mean intensity of each modality
-# in the brain, number of voxels of each class. If phantoms are to change: raise GENERATOR_VERSION and replace this by
-# what the test below then finds. Bits are not compared, since other versions of numpy and scipy round differently.
+# in the brain, number of voxels of each class. If phantoms of the same ranges are to change: raise GENERATOR_VERSION
+# (other ranges of variety.yaml tell folders apart by themselves) and replace this by what the test below then finds.
+# Bits are not compared, since other versions of numpy and scipy round differently.
 RECORDED = {
     1: {
         ("typical", 0): ([265.8, 2053.6, 1196.0, 1078.6], [7789, 8, 132, 25]),

@@ -216,6 +216,17 @@ def test_a_solid_core_takes_the_place_of_necrosis_and_of_nothing_else():
     np.testing.assert_allclose(shares, expected, atol=0.1)
 
 
+def test_neither_changes_a_tumour_that_does_not_enhance():
+    (plain, _), (other, _) = (
+        grown(not_enhancing=1.0),
+        grown(not_enhancing=1.0, one_sidedness=(1.0, 1.0), solid=(1.5, 1.5)),
+    )
+    assert (plain.label == 1).any() and not (plain.label == 3).any()
+    np.testing.assert_array_equal(plain.label, other.label)
+    for name, share in plain.fractions.items():
+        np.testing.assert_array_equal(share, other.fractions[name])
+
+
 def test_tissues_of_the_tumour_follow_their_ranges_and_others_do_not():
     def tissues(**ranges):
         return draw_all_tissues(np.random.default_rng(0), replace(get_variety("typical"), **ranges))
