@@ -23,10 +23,10 @@ from monai.bundle import ConfigParser, ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY
 
 from .data.patient import describe_patient, read_channels
-from .engines import root_cause
-from .files import replacing, write_json
-from .flags import as_list
+from .engines.case_evaluator import root_cause
 from .handlers.model_loader import ModelLoader
+from .utils.files import replacing, write_json
+from .utils.flags import as_list
 
 ROOT = Path(__file__).resolve().parents[1]  # of the bundle
 CONFIG_FILE = "configs/inference.yaml"

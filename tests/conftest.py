@@ -17,7 +17,7 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
-from scripts.metrics.tables import read_scores
+from scripts.evaluation.tables import read_scores
 from scripts.phantom.dataset import PhantomSettings, write_phantoms
 from scripts.tools.make_datalist import MakeDatalist
 

@@ -12,8 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from scripts.engines import root_cause
-from scripts.metrics.tables import read_scores
+from scripts.engines.case_evaluator import root_cause
+from scripts.evaluation.tables import read_scores
 
 WINDOW = {"patch_size": [24, 24, 16]}
 FIT = ("train.yaml", "evaluate.yaml", "calibrate.yaml")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from scripts.data.datalist import availability, read_section
-from scripts.metrics.tables import read_scores
+from scripts.evaluation.tables import read_scores
 
 DATASET = "dataset_myops2020.yaml"
 ORDER = ["bssfp", "lge", "t2"]

@@ -11,8 +11,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from scripts.engines import root_cause
-from scripts.metrics.tables import read_scores
+from scripts.engines.case_evaluator import root_cause
+from scripts.evaluation.tables import read_scores
 from scripts.networks.base import acquired_modalities
 from scripts.tools.make_datalist import MakeDatalist
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from scripts.engines import root_cause
+from scripts.engines.case_evaluator import root_cause
 
 MEDMAP, PASSION = "method_medmap.yaml", "method_passion.yaml"
 QUICK = {"patch_size": [16, 16, 16], "max_epochs": 2, "val_interval": 9}

@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser, ckpt_export, onnx_export, verify_net_in_o
 from monai.networks.utils import convert_to_onnx
 from torch.testing import assert_close
 
-from scripts.engines import root_cause
+from scripts.engines.case_evaluator import root_cause
 from scripts.modalities import modality_subsets
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -23,7 +23,7 @@ from torch.testing import assert_close
 
 from scripts import distributed, files
 from scripts.data.datalist import read_section, write_datalist
-from scripts.engines import root_cause
+from scripts.engines.case_evaluator import root_cause
 
 ROOT = Path(__file__).parents[1]
 TOGETHER, METHOD = "multi_gpu_train.yaml", "method_passion.yaml"

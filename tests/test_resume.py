@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Events
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from scripts.engines import root_cause
+from scripts.engines.case_evaluator import root_cause
 from scripts.evaluation.origin import read_training
 from scripts.handlers import checkpoint
 from scripts.handlers.checkpoint import save_atomically

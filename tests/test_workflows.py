@@ -22,10 +22,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from scripts.data import cases
 from scripts.data.datalist import read_section, write_datalist
 from scripts.data.description import PHANTOMS
-from scripts.engines import root_cause
+from scripts.engines.case_evaluator import root_cause
 from scripts.evaluation.origin import SYNTHETIC_ONLY, read_training
+from scripts.evaluation.tables import read_scores
 from scripts.metrics.modality_gap import modality_gap
-from scripts.metrics.tables import read_scores
 from scripts.modalities import modality_subsets, subset_name
 from scripts.networks.rfnet import RFNet
 from scripts.networks.unimodal import ModalityEncoder

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import ignite.distributed as idist
 
-from ..flags import as_flag
 from ..phantom.dataset import DATALIST_FILE, PhantomSettings, write_phantoms
+from ..utils.flags import as_flag
 from .case_error import CaseError
 from .datalist import availability, read_section
 from .layouts import find_cases

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import write_json
+from ..utils.files import write_json
 from .case_error import CaseError
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..side_files import read_side_file, recorded_settings, sha256, side_file
+from ..records.side_files import read_side_file, recorded_settings, sha256, side_file
 from .performance import counted, misfit
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from ..data.split import SECTIONS
-from ..metrics.monotonicity import modality_steps
-from ..side_files import read_side_file, recorded_settings, side_file
+from ..records.side_files import read_side_file, recorded_settings, side_file
+from .monotonicity import modality_steps
 
 PERFORMANCE_FILE = "performance.json"
 METRIC = "dice"  # that an inference quotes
@@ -41,7 +41,7 @@ def performance_of(
     """Put together what ``performance.json`` says beside the stamp of a side file.
 
     Args:
-        rows: scores per case, as `scripts.metrics.tables.read_scores` reads them.
+        rows: scores per case, as `scripts.evaluation.tables.read_scores` reads them.
         summary: of these rows, as `summary.json` holds it.
         data_set: as `scripts.data.description.describe_data` describes it.
         settings: name to value of what an inference must share for the numbers to hold, e.g. the voxel spacing.

@@ -14,9 +14,9 @@ from typing import Any
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
-from ..files import write_json
-from ..flags import as_flag
-from ..side_files import sha256
+from ..records.side_files import sha256
+from ..utils.files import write_json
+from ..utils.flags import as_flag
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..metrics.calibration import NUM_BINS, bin_numbers, region_probabilities
 from ..metrics.regions import Regions, region_masks
-from ..side_files import read_side_file
+from ..records.side_files import read_side_file
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from ignite.engine import Engine, Events
 
-from ..memory import keep_freed_memory
+from ..utils.memory import keep_freed_memory
 
 
 class KeepBuffersHandler:
     """Set the C library's allocator to keep large buffers, once, when a run on the CPU starts.
 
-    See ``scripts.memory.keep_freed_memory``; does nothing on a GPU, whose memory torch caches by itself.
+    See ``scripts.utils.memory.keep_freed_memory``; does nothing on a GPU, whose memory torch caches by itself.
     """
 
     def attach(self, engine: Engine) -> None:

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from ..evaluation.store import CaseStore
 from ..evaluation.temperature import read_temperatures, scale, temperature_for
-from ..files import write_json
-from ..flags import as_flag
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..metrics.calibration import NUM_BINS, expected_calibration_error, reliability_bins, reliability_table
 from ..metrics.scores import Scores
 from ..modalities import subset_name
+from ..utils.files import write_json
+from ..utils.flags import as_flag
 from .brain_probabilities import BrainProbabilitiesHandler
 
 logger = logging.getLogger(__name__)

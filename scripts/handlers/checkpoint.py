@@ -16,8 +16,8 @@ from monai.engines import Evaluator
 from monai.handlers import CheckpointLoader
 from torch import nn
 
-from ..files import replacing
-from ..flags import as_flag
+from ..utils.files import replacing
+from ..utils.flags import as_flag
 from .training_record import TrainingRecord
 
 logger = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
 from ..evaluation.performance import PERFORMANCE_FILE, counted, measured_on, performance_of
-from ..flags import as_flag
-from ..metrics.tables import read_scores
-from ..side_files import sha256, side_file, write_side_file
+from ..evaluation.tables import read_scores
+from ..records.side_files import sha256, side_file, write_side_file
+from ..utils.flags import as_flag
 
 logger = logging.getLogger(__name__)
 

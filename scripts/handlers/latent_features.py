@@ -16,10 +16,10 @@ from monai.engines.utils import IterationEvents
 from torch import Tensor
 
 from ..evaluation.store import CaseStore
-from ..files import replacing, write_json
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..metrics.modality_gap import modality_gap
 from ..networks.base import acquired_modalities
+from ..utils.files import replacing, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from monai.engines.utils import IterationEvents
 from ..data.label_conventions import from_internal, to_internal
 from ..evaluation.expectation import ExpectedPerformance
 from ..evaluation.origin import SYNTHETIC_ONLY, origin_in_words, origin_of, synthetic_only
-from ..files import replacing, write_json
 from ..metrics.regions import volumes_ml
 from ..modalities import subset_name
 from ..networks.base import acquired_modalities
+from ..utils.files import replacing, write_json
 
 logger = logging.getLogger(__name__)
 

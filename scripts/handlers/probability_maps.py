@@ -16,10 +16,10 @@ from monai.engines.utils import IterationEvents
 from monai.utils import convert_to_tensor
 
 from ..evaluation.temperature import read_temperatures, scale, temperature_for
-from ..files import replacing
-from ..flags import as_flag
 from ..metrics.calibration import region_probabilities
 from ..networks.base import acquired_modalities
+from ..utils.files import replacing
+from ..utils.flags import as_flag
 
 
 class ProbabilityMapWriter:

@@ -21,8 +21,8 @@ from monai.bundle import ConfigParser
 
 from ..data.audit import audit_section
 from ..data.datalist import listed_modalities
-from ..files import replacing, write_json
-from ..versions import package_versions
+from ..records.versions import package_versions
+from ..utils.files import replacing, write_json
 
 NOT_CONFIGURATION = ("meta_file", "logging_file", "run_id", "init_id", "final_id", "args_file", "tracking")
 

@@ -16,13 +16,13 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
 
+from ..evaluation.markdown import write_summary
 from ..evaluation.origin import origin_in_words, origin_of
 from ..evaluation.store import SCORES, CaseStore
+from ..evaluation.summary import summarise
+from ..evaluation.tables import ScoreWriter
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
-from ..metrics.markdown import write_summary
 from ..metrics.scores import CaseScorer, Scores, ScoreSettings
-from ..metrics.summary import summarise
-from ..metrics.tables import ScoreWriter
 from ..modalities import subset_name
 from ..networks.base import acquired_modalities
 

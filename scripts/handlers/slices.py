@@ -16,13 +16,13 @@ from monai.transforms import Orientation, SpatialResample
 from monai.transforms.utils import create_translate
 from numpy.typing import NDArray
 
+from ..drawing.planes import box_around, largest_slice, white_level
 from ..evaluation.store import CaseStore
-from ..files import replacing
-from ..flags import as_flag
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..modalities import subset_name
 from ..networks.base import acquired_modalities
-from ..planes import box_around, largest_slice, white_level
+from ..utils.files import replacing
+from ..utils.flags import as_flag
 
 SLICES = "slices.npz"  # the part of a case
 

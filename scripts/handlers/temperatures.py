@@ -25,9 +25,9 @@ from ..evaluation.temperature import (
     log_spline,
     temperature_curves,
 )
-from ..files import replacing
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
-from ..side_files import write_side_file
+from ..records.side_files import write_side_file
+from ..utils.files import replacing
 from .brain_probabilities import BrainProbabilitiesHandler
 
 logger = logging.getLogger(__name__)

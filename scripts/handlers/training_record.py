@@ -14,7 +14,7 @@ from ignite.engine import Engine
 
 from ..data.description import describe_training
 from ..evaluation.origin import TRAINING_FILE, origin_of
-from ..side_files import write_side_file
+from ..records.side_files import write_side_file
 from .run_record import environment
 
 LOSS = "loss_total"  # of an epoch, as `LossTermsHandler` publishes it

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ..modalities import ALL, evaluable_subsets, parse_subset, unique_rows
 from ..networks.base import acquired_modalities
-from ..slices import drop_slice_axis, restore_slice_axis
 from .autocast import reduced_precision
+from .slice_axis import drop_slice_axis, restore_slice_axis
 
 NONE, OPPOSITE, EVERY = "none", "opposite", "all"  # flips
 WORDS = {NONE: NONE, OPPOSITE: OPPOSITE, EVERY: EVERY, "false": NONE, "true": EVERY}

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..flags import as_flag
+from ..utils.flags import as_flag
 from .outputs import AlignmentOutput
 from .packing import all_there
 

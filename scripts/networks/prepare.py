@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..flags import as_flag
+from ..utils.flags import as_flag
 from .alignment import AnchorAlignment, NoAlignment
 from .base import IncompleteMultiModalNetwork
 from .normalization import compile_normalization

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ..data.datalist import write_datalist
 from ..data.label_conventions import from_internal
 from ..data.missing_rate import assign_availability, parse_missing_rates
-from ..files import replacing
+from ..utils.files import replacing
 from .case import Phantom, PhantomSettings, make_phantom
 from .record import GENERATOR_VERSION, claim, describe
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import replacing
+from ..utils.files import replacing
 from .case import Patient, PhantomSettings, draw_all_tissues, image_patient, make_patient
 from .grid import head_grid
 from .record import claim, describe

@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from ..files import write_json
+from ..utils.files import write_json
 from .case import PhantomSettings
 from .variety import TYPICAL, get_variety
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..drawing import COLOURS, MARKERS
+from ..drawing.figures import COLOURS, MARKERS
 from .numbers import is_share, title_of
 from .svg import INK
 

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
+from ..evaluation.descriptions import small_region_rule
 from ..evaluation.store import CASES_FOLDER, SETTINGS_FILE
+from ..evaluation.tables import read_scores
 from ..handlers.latent_features import GAP_FILE
 from ..handlers.slices import SLICES
-from ..metrics.descriptions import small_region_rule
-from ..metrics.tables import read_scores
-from ..scalars import read_scalars
+from ..records.scalars import read_scalars
 
 DICE_COLUMNS = {"case": str, "subset": str, "num_modalities": int, "region": str, "value": float}
 
@@ -42,7 +42,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
         run: how it was made.
-        summary: ``summary.json``, see ``scripts.metrics.summary.summarise``.
+        summary: ``summary.json``, see ``scripts.evaluation.summary.summarise``.
         dice: the Dice of ``per_case.csv``: ``case``, ``subset``, ``num_modalities``, ``region``, ``value``.
         settings: ``evaluation.json``, what the numbers depend on.
         gap: ``modality_gap.json``.

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import Colormap, to_hex
 
-from ..metrics.descriptions import HIGHER, metric_of
+from ..evaluation.descriptions import HIGHER, metric_of
 
 COLOUR_MAP = colormaps["cividis"]  # the same to colour-blind readers; brighter is better
 NOTHING, MINUS = "–", "−"

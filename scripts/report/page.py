@@ -12,8 +12,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..drawing import class_colour, class_names
-from ..metrics.markdown import COUNTING
+from ..drawing.figures import class_colour, class_names
+from ..evaluation.markdown import COUNTING
 from .curves import curve_sections
 from .differences import COLOUR_MAP as DIFFERENCE_COLOURS
 from .differences import difference_map, monotonicity_table

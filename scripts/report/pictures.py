@@ -16,8 +16,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..drawing import DIMMED, draw_classes, draw_slice
-from ..planes import upright
+from ..drawing.figures import DIMMED, draw_classes, draw_slice
+from ..drawing.planes import upright
 
 WHITE = 255
 PANEL_PIXELS = 320  # width; twice what a page shows, for sharp screens and paper

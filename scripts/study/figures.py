@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..drawing import COLOURS, MARKERS, save_png, shared_legend
+from ..drawing.figures import COLOURS, MARKERS, save_png, shared_legend
 
 
 def draw_differences(summary: pd.DataFrame, baseline: str, path: Path) -> None:

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ..evaluation.descriptions import small_region_rule
+from ..evaluation.tables import TEXT_COLUMNS, read_scores
 from ..handlers.latent_features import GAP_FILE
-from ..metrics.descriptions import small_region_rule
 from ..metrics.modality_gap import ModalityGap
-from ..metrics.tables import TEXT_COLUMNS, read_scores
-from ..scalars import read_scalars
+from ..records.scalars import read_scalars
 from .plan import Run
 
 ALL = "all"  # subsets of any number of modalities

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from ..files import replacing
+from ..utils.files import replacing
 from .plan import Run, Study
 from .results import CONFIDENCE
 

@@ -27,11 +27,11 @@ import torch
 from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 
-from ..files import write_json
 from ..inferers.autocast import reduced_precision
 from ..inferers.sliding_window import IncompleteSlidingWindowInferer, SubsetSlidingWindowInferer
-from ..memory import keep_freed_memory
 from ..modalities import modality_subsets
+from ..utils.files import write_json
+from ..utils.memory import keep_freed_memory
 
 MIB = 2**20
 WARM_UP = 3  # runs until the allocator has all the buffers it needs

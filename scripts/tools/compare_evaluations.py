@@ -14,12 +14,12 @@ from pathlib import Path
 import fire
 import pandas as pd
 
-from ..files import replacing
-from ..flags import as_list
-from ..metrics.comparison import Evaluation, common_cases, compare, read_evaluation
-from ..metrics.comparison_markdown import comparison_markdown
-from ..metrics.monotonicity import monotonicity
+from ..evaluation.comparison import Evaluation, common_cases, compare, read_evaluation
+from ..evaluation.comparison_markdown import comparison_markdown
+from ..evaluation.monotonicity import monotonicity
 from ..metrics.statistics import NUM_RESAMPLES
+from ..utils.files import replacing
+from ..utils.flags import as_list
 
 
 def name_runs(evaluations: Sequence[str]) -> dict[str, Path]:

@@ -18,8 +18,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from ..files import replacing
 from ..networks.reference_checkpoint import PUBLISHED, Published, convert_state_dict, encoder_order, without_prefix
+from ..utils.files import replacing
 
 TRAIN_CONFIG = Path(__file__).parents[2] / "configs" / "train.yaml"
 WRAPPERS = ("state_dict", "model", "network")  # keys under which training scripts keep the parameters

@@ -24,9 +24,9 @@ from monai.utils import set_determinism
 
 from ..data.audit import audit_datalist, format_audit
 from ..data.datalist import read_section
-from ..files import replacing
-from ..metrics.descriptions import small_region_rule
+from ..evaluation.descriptions import small_region_rule
 from ..phantom.dataset import PhantomSettings, write_phantoms
+from ..utils.files import replacing
 
 BASE = ["configs/train.yaml", "configs/demo.yaml"]
 EVALUATE = [*BASE, "configs/evaluate.yaml"]

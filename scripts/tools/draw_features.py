@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
 
-from ..drawing import COLOURS, MARKERS, png_path, save_png, shared_legend
-from ..flags import as_list
+from ..drawing.figures import COLOURS, MARKERS, png_path, save_png, shared_legend
 from ..handlers.latent_features import FEATURES_FILE
 from ..metrics.modality_gap import modality_gap
+from ..utils.flags import as_list
 
 COLUMNS = 4  # panels of a row
 FEWEST_POINTS = 4

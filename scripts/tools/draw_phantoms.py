@@ -13,12 +13,12 @@ import fire
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..drawing import DIMMED, class_colour, draw_classes, draw_slice, png_path, save_png
-from ..flags import as_list
+from ..drawing.figures import DIMMED, class_colour, draw_classes, draw_slice, png_path, save_png
+from ..drawing.planes import upright, white_level
 from ..phantom.contrast import default_modalities
 from ..phantom.dataset import Phantom, PhantomSettings, make_phantom
 from ..phantom.variety import TYPICAL
-from ..planes import upright, white_level
+from ..utils.flags import as_list
 
 CLASSES = {1: "NCR/NET", 2: "ED", 3: "ET"}
 PLANES = ((2, "axial"), (1, "coronal"), (0, "sagittal"))

@@ -25,12 +25,12 @@ from monai.utils import convert_to_tensor, ensure_tuple
 from numpy.typing import NDArray
 
 from ..data.cases import choose_case
-from ..drawing import DIMMED, class_colour, class_names, draw_classes, draw_slice, png_path, save_png
-from ..engines import root_cause
+from ..drawing.figures import DIMMED, class_colour, class_names, draw_classes, draw_slice, png_path, save_png
+from ..drawing.planes import box_around, largest_slice, upright, white_level
+from ..engines.case_evaluator import root_cause
 from ..metrics.regions import Regions
 from ..metrics.scores import Scores
 from ..networks.base import acquired_modalities
-from ..planes import box_around, largest_slice, upright, white_level
 from .show_config import merge
 
 PANEL_INCHES = 1.6  # width

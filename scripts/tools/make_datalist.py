@@ -23,7 +23,7 @@ from ..data.label_conventions import convention_names
 from ..data.layouts import find_cases, order_modalities
 from ..data.missing_rate import DEFAULT_SEED, assign_availability, parse_missing_rates
 from ..data.split import SECTIONS, k_folds, split_cases
-from ..flags import as_list
+from ..utils.flags import as_list
 
 TRAINING = SECTIONS[0]
 UNLABELLED = "unlabelled"

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import fire
 
-from ..flags import as_list
 from ..phantom.contrast import default_modalities
 from ..phantom.dataset import SECTIONS, PhantomSettings, write_phantoms
 from ..phantom.variety import TYPICAL
+from ..utils.flags import as_list
 
 
 @dataclass

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import fire
 
-from ..files import replacing
-from ..metrics.comparison import compare as compare_runs
-from ..metrics.comparison import read_evaluation as read_rows
-from ..metrics.monotonicity import monotonicity
+from ..evaluation.comparison import compare as compare_runs
+from ..evaluation.comparison import read_evaluation as read_rows
+from ..evaluation.monotonicity import monotonicity
 from ..report.inputs import read_evaluation, read_training
 from ..report.page import build
+from ..utils.files import replacing
 
 REPORT_FILE = "report.html"
 

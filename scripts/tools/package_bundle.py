@@ -11,7 +11,7 @@ import json
 
 import fire
 
-from ..packaging import BUNDLE_NAME, build_package
+from ..bundle.packaging import BUNDLE_NAME, build_package
 
 
 def main(

@@ -25,13 +25,13 @@ from tqdm import tqdm
 
 from ..data.datalist import read_section, simulate_missing, write_datalist
 from ..data.missing_rate import assign_availability
-from ..files import replacing, write_json
-from ..flags import as_list
 from ..phantom.dataset import PhantomSettings, write_phantoms
 from ..study.figures import draw_differences, draw_preference
 from ..study.plan import Run, read_study
 from ..study.results import collect_curves, collect_gaps, collect_scores, compare, mean_per_modality, mean_per_seed
 from ..study.tables import write_tables
+from ..utils.files import replacing, write_json
+from ..utils.flags import as_list
 
 TRAINING, TESTING = "training", "testing"
 RECORD = "study.json"

@@ -18,7 +18,7 @@ from monai.utils import ensure_tuple, set_determinism
 from torch import Tensor, nn
 
 from ..data.cases import choose_case
-from ..engines import root_cause
+from ..engines.case_evaluator import root_cause
 from ..modalities import subset_name
 from .show_config import merge
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import fire
 
-from ..verification import verify_bundle
+from ..bundle.verification import verify_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 MODES = ("min", "full")

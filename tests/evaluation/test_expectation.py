@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from scripts.evaluation.expectation import NO_FILE, ExpectedPerformance
-from scripts.side_files import write_side_file
+from scripts.records.side_files import write_side_file
 
 NAMES = ["bssfp", "lge", "t2"]  # three modalities, two regions
 

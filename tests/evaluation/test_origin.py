@@ -16,7 +16,7 @@ from scripts.evaluation.origin import (
     synthetic_only,
     trained_with,
 )
-from scripts.side_files import sha256, write_side_file
+from scripts.records.side_files import sha256, write_side_file
 
 
 def data(num_synthetic, num_cases=3, name="made up"):

@@ -17,9 +17,9 @@ from scripts.evaluation.performance import (
     performance_of,
     read_performance,
 )
-from scripts.metrics.summary import summarise
-from scripts.metrics.tables import ScoreWriter, read_scores
-from scripts.side_files import write_side_file
+from scripts.evaluation.summary import summarise
+from scripts.evaluation.tables import ScoreWriter, read_scores
+from scripts.records.side_files import write_side_file
 
 NAMES = ["flair", "t2"]
 DATA_SET = {"name": "hospital", "synthetic": False, "section": "testing", "num_cases": 3}

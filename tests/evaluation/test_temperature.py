@@ -22,7 +22,7 @@ from scripts.evaluation.temperature import (
     temperature_curves,
     temperature_for,
 )
-from scripts.side_files import write_side_file
+from scripts.records.side_files import write_side_file
 
 REGIONS = {"wt": [1, 2], "et": [2]}
 

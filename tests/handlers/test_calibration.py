@@ -17,7 +17,8 @@ from monai.engines.utils import IterationEvents
 from monai.transforms import CropForegroundd, Orientationd
 from torch import nn
 
-from scripts.engines import CaseDataset, CaseEvaluator, prepare_case
+from scripts.engines.batches import prepare_case
+from scripts.engines.case_evaluator import CaseDataset, CaseEvaluator
 from scripts.evaluation.store import SCORES, CaseStore
 from scripts.evaluation.temperature import read_temperatures
 from scripts.handlers.brain_probabilities import brain_voxels
@@ -25,7 +26,7 @@ from scripts.handlers.calibration import CalibrationHandler
 from scripts.handlers.temperatures import TemperatureHandler
 from scripts.inferers.sliding_window import SubsetSlidingWindowInferer
 from scripts.metrics.calibration import expected_calibration_error, reliability_bins
-from scripts.side_files import write_side_file
+from scripts.records.side_files import write_side_file
 from scripts.transforms.foreground import acquired_foreground
 
 NAMES = ["flair", "t2"]
@@ -261,7 +262,7 @@ def test_the_drawn_voxels_depend_on_seed_and_case_but_not_on_the_other_cases(tmp
 
 def test_a_resumed_fit_gives_the_temperatures_of_a_whole_one(tmp_path, monkeypatch):
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)  # both at once, so that their dates agree
-    monkeypatch.setattr("scripts.side_files.datetime", SimpleNamespace(now=lambda zone: now))
+    monkeypatch.setattr("scripts.records.side_files.datetime", SimpleNamespace(now=lambda zone: now))
     data = cases()
     fit(tmp_path / "killed", data[:1], LogOdds(2.0))
     _, resumed = fit(tmp_path / "killed", data[1:], LogOdds(2.0), listed=data)

@@ -12,10 +12,10 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
+from scripts.evaluation.markdown import write_summary
+from scripts.evaluation.summary import summarise
+from scripts.evaluation.tables import ScoreWriter
 from scripts.handlers.expected_performance import PerformanceWriter
-from scripts.metrics.markdown import write_summary
-from scripts.metrics.summary import summarise
-from scripts.metrics.tables import ScoreWriter
 
 DATA_SET = {"name": "hospital", "synthetic": False, "section": "testing", "num_cases": 2}
 BOTH = {"flair": 0.5, "t2": 0.25, "flair+t2": 0.75}

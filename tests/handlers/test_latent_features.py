@@ -17,7 +17,8 @@ from monai.engines.utils import IterationEvents
 from torch import nn
 from torch.nn.functional import avg_pool2d, avg_pool3d
 
-from scripts.engines import CaseDataset, CaseEvaluator, prepare_case
+from scripts.engines.batches import prepare_case
+from scripts.engines.case_evaluator import CaseDataset, CaseEvaluator
 from scripts.evaluation.store import SCORES, CaseStore
 from scripts.handlers.latent_features import LatentFeaturesHandler
 from scripts.inferers.sliding_window import SubsetSlidingWindowInferer

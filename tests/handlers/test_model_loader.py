@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from scripts.handlers.model_loader import ModelLoader
-from scripts.side_files import write_side_file
+from scripts.records.side_files import write_side_file
 
 PHANTOMS = {"name": "phantoms", "synthetic": True, "section": "training", "num_cases": 1, "num_synthetic": 1}
 

@@ -19,7 +19,7 @@ from scripts.evaluation.expectation import ExpectedPerformance
 from scripts.evaluation.origin import SYNTHETIC_ONLY
 from scripts.handlers import predictions
 from scripts.handlers.predictions import PredictionWriter
-from scripts.side_files import write_side_file
+from scripts.records.side_files import write_side_file
 
 NAMES = ["flair", "t1ce", "t2"]
 REGIONS = {"wt": [1, 2, 3], "tc": [1, 3], "et": [3]}

@@ -12,7 +12,7 @@ from ignite.engine import Engine
 from monai.data import MetaTensor
 
 from scripts.handlers.probability_maps import ProbabilityMapWriter
-from scripts.side_files import write_side_file
+from scripts.records.side_files import write_side_file
 
 REGIONS = {"wt": [1, 2], "et": [2]}
 AFFINE = np.array([[-1.0, 0, 0, 90], [0, 2, 0, -120], [0, 0.5, 4, -70], [0, 0, 0, 1]])

@@ -13,12 +13,13 @@ from monai.data import DataLoader, MetaTensor
 from monai.engines.utils import IterationEvents
 from torch import nn
 
-from scripts.engines import CaseDataset, CaseEvaluator, prepare_case
+from scripts.engines.batches import prepare_case
+from scripts.engines.case_evaluator import CaseDataset, CaseEvaluator
 from scripts.evaluation.store import CaseStore
+from scripts.evaluation.tables import read_scores
 from scripts.handlers.scores import SubsetScoreHandler
 from scripts.inferers.sliding_window import SubsetSlidingWindowInferer
 from scripts.metrics.scores import ScoreSettings
-from scripts.metrics.tables import read_scores
 
 NAMES = ["flair", "t2"]
 REGIONS = {"wt": [1, 2, 3], "et": [3]}

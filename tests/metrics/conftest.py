@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.metrics.tables import ScoreWriter
+from scripts.evaluation.tables import ScoreWriter
 from scripts.modalities import modality_subsets, subset_name
 
 

@@ -12,7 +12,7 @@ import torch
 from monai.bundle import ConfigParser
 from torch.testing import assert_close
 
-from scripts.engines import root_cause
+from scripts.engines.case_evaluator import root_cause
 from scripts.losses.total import IncompleteMultiModalLoss
 from scripts.networks.outputs import MultiModalOutput
 from scripts.networks.packing import pack

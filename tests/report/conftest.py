@@ -9,9 +9,9 @@ import math
 import numpy as np
 import pytest
 
-from scripts.files import write_json
-from scripts.metrics.summary import summarise
-from scripts.metrics.tables import ScoreWriter
+from scripts.evaluation.summary import summarise
+from scripts.evaluation.tables import ScoreWriter
+from scripts.utils.files import write_json
 
 MADE_UP = {"p": 0.0, "q": 0.1, "r": 0.2, "p+q": 0.3, "p+r": 0.4, "q+r": 0.5, "p+q+r": 0.6}  # Dice of the worst case
 

@@ -18,10 +18,10 @@ from matplotlib.image import imread
 
 from scripts.data.datalist import read_section
 from scripts.evaluation.origin import SYNTHETIC_ONLY
-from scripts.files import write_json
 from scripts.report.inputs import read_evaluation
 from scripts.report.page import build
 from scripts.tools.make_report import main
+from scripts.utils.files import write_json
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr"]

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from scripts.files import write_json
-from scripts.metrics.tables import ScoreWriter
+from scripts.evaluation.tables import ScoreWriter
 from scripts.study.plan import Run
 from scripts.study.results import collect_gaps, collect_scores, compare, mean_interval, mean_per_modality, mean_per_seed
+from scripts.utils.files import write_json
 
 NAN = math.nan
 # Dice of two cases for each subset and region: the second case lacks ET, and T2

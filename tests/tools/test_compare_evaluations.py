@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scripts.metrics.tables import ScoreWriter
+from scripts.evaluation.tables import ScoreWriter
 from scripts.tools.compare_evaluations import main, name_runs
 
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
-from scripts.drawing import COLOURS
+from scripts.drawing.figures import COLOURS
 from scripts.metrics.modality_gap import modality_gap
 from scripts.tools.draw_features import Features, draw, embed, main, read_features
 

@@ -19,7 +19,7 @@ import pytest
 import torch
 from monai.bundle import download_large_files
 
-from scripts.packaging import BUNDLE_NAME
+from scripts.bundle.packaging import BUNDLE_NAME
 from scripts.tools.package_bundle import main as package_bundle
 from scripts.tools.verify_bundle import main as verify_bundle
 

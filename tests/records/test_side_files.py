@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files beside the weights: what they carry, and that they are refused beside other weights."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timedelta, timezone
+from importlib.metadata import version
+
+import pytest
+
+from scripts.records.side_files import BLOCK, read_side_file, sha256, side_file, write_side_file
+
+ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of "abc", FIPS 180-2, appendix B.1
+MILLION = "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"  # of a million "a", appendix B.3
+
+
+@pytest.fixture
+def weights(tmp_path):
+    file = tmp_path / "model.pt"
+    file.write_bytes(b"abc")
+    return file
+
+
+def test_the_hash_is_that_of_the_published_examples(weights):
+    assert sha256(weights) == ABC
+    weights.write_bytes(b"a" * 10**6)
+    assert sha256(weights) == MILLION
+    weights.write_bytes(b"a" * BLOCK)
+    one_block = sha256(weights)
+    weights.write_bytes(b"a" * BLOCK + b"b")
+    assert sha256(weights) != one_block
+
+
+def test_a_side_file_says_with_which_weights_when_and_by_what_it_was_made(weights):
+    path = write_side_file(weights, "figures.json", {"figure": 1.5})
+    assert path == side_file(weights, "figures.json") == weights.parent / "figures.json"
+    content = read_side_file(weights, "figures.json")
+    assert (content["checkpoint"], content["sha256"], content["figure"]) == ("model.pt", ABC, 1.5)
+    assert datetime.now(timezone.utc) - datetime.fromisoformat(content["date"]) < timedelta(minutes=1)
+    assert content["versions"]["torch"] == version("torch")
+
+
+def test_what_was_read_and_is_written_beside_other_weights_gets_their_stamp(weights, tmp_path):
+    write_side_file(weights, "figures.json", {"figure": 1.5})
+    other = tmp_path / "other" / "better.pt"
+    other.parent.mkdir()
+    other.write_bytes(b"a" * 10**6)
+    write_side_file(other, "figures.json", read_side_file(weights, "figures.json"))
+    content = read_side_file(other, "figures.json")
+    assert (content["checkpoint"], content["sha256"], content["figure"]) == ("better.pt", MILLION, 1.5)
+
+
+def test_where_there_is_no_side_file_there_is_none(weights):
+    assert read_side_file(weights, "figures.json") is None
+
+
+def test_a_side_file_of_other_weights_is_refused(weights):
+    write_side_file(weights, "figures.json", {})
+    weights.write_bytes(b"a" * 10**6)
+    expected = f"figures.json was made with other weights: sha256 {ABC[:12]}…; these are {MILLION[:12]}… ({weights})"
+    with pytest.raises(ValueError, match=re.escape(expected) + "; evaluate again"):
+        read_side_file(weights, "figures.json")
+    with pytest.raises(ValueError, match=re.escape(expected) + "; draw them anew"):
+        read_side_file(weights, "figures.json", advice="draw them anew")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[]", "does not say which weights"),
+        ("{}", "does not say which weights"),
+        (json.dumps({"sha256": 3}), "does not say which weights"),
+    ],
+)
+def test_a_damaged_side_file_is_refused(weights, text, reason):
+    side_file(weights, "figures.json").write_text(text)
+    with pytest.raises(ValueError, match=f"figures.json {reason}.*evaluate again"):
+        read_side_file(weights, "figures.json")
