@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from scripts.losses.adversarial import AdversarialLoss
+from scripts.losses.adversarial import AdversarialTerm
+from scripts.losses.co_training import PairedPaths
 from scripts.networks.discriminators import PathDiscriminators, self_information
 from scripts.networks.early_fusion import EarlyFusionSegResNet
 from scripts.networks.outputs import PathOutput
@@ -81,15 +82,16 @@ def test_a_network_without_encoders_has_the_discriminator_of_maps_alone():
 
 
 def test_discriminators_learn_to_tell_two_clearly_different_paths():
-    judges, loss = discriminators(), AdversarialLoss()
+    judges = discriminators()
+    terms = [AdversarialTerm(judges, name) for name in ("entropy", "knowledge")]
     optimizer = torch.optim.Adam(judges.parameters(), lr=1e-2)
     for _ in range(40):
         full, missing = path(16, 4, batch=2), path(16, 4, batch=2)
         full = full._replace(logits=10 * full.logits, bottleneck=full.bottleneck + 2)  # sure of itself, shifted
         optimizer.zero_grad()
-        value = loss.tell_apart(judges(full), judges(missing))
-        value.backward()
+        judged = [term.tell_apart(PairedPaths(torch.arange(2), full, missing)) for term in terms]
+        sum(each.loss for each in judged).backward()
         optimizer.step()
-    for name in ("entropy", "knowledge"):  # NaN is not below either
-        assert loss.terms[f"{name}_discriminator"] < 0.1 < math.log(2), name
-        assert loss.terms[f"{name}_discriminator_accuracy"] > 0.95, name
+    for each in judged:  # NaN is not below either
+        assert each.loss < 0.1 < math.log(2)
+        assert each.accuracy > 0.95
