@@ -26,12 +26,12 @@ def normalize_activate(x: Tensor, epsilon: float = EPSILON, slope: float = SLOPE
     A constant channel (a patch of air, a sample without any modality) passes no gradient, which the normalisation would
     multiply by 1 / sqrt(1e-5) = 316 in every layer until it overflows.
     """
-    if torch.is_grad_enabled():
+    if not torch.jit.is_scripting() and torch.is_grad_enabled():
         values = x.detach()
         variance = values.flatten(2).var(dim=2, correction=0)  # (B, F)
         constant = (variance < CONSTANT_BELOW).view(list(variance.shape) + [1] * (x.dim() - 2))
         x = torch.where(constant, values, x)
-    return F.leaky_relu(F.instance_norm(x, eps=epsilon), slope)
+    return F.leaky_relu(F.instance_norm(x, eps=epsilon), slope, inplace=True)
 
 
 def channels_last(x: Tensor) -> Tensor:
