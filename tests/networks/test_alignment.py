@@ -185,7 +185,6 @@ def test_pulled_features_come_together_and_do_not_collapse(build_rfnet):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     after = state()
-    print(before, after)
     assert after[0] < 0.5 * before[0], "segments"
     assert after[1] > 0.5 * before[1], "voxels differ as before"
     assert after[2] < 0.5 * before[2], "modalities are closer, for the same spread"

@@ -69,15 +69,14 @@ def test_gradient_of_m2ftrans_is_the_slope_of_the_objective_that_has_the_referen
     value.backward()
     learnt = [p for p in network.parameters() if p.grad is not None and p.grad.norm() > 1e-4]
     assert len(learnt) > 200
-    # along a direction in which every parameter moves by the same part of its norm, up its own gradient
-    directions = [p.grad / p.grad.norm() * p.detach().norm() for p in learnt]
-    expected = sum(float((p.grad * d).sum()) for p, d in zip(learnt, directions, strict=True))
-    step, values = 2e-4, []
+    # up the gradient, each parameter by the same length: then the slope is the sum of the norms, about 0.2 % from each.
+    # A step of 1e-5 crosses kinks of ReLUs, for an error that shrinks with it: 0.8 % were found at twice the step.
+    directions = [parameter.grad / parameter.grad.norm() for parameter in learnt]
+    expected = sum(float(parameter.grad.norm()) for parameter in learnt)
+    step, values = 1e-5, []
     with torch.no_grad():
-        for sign in (1, -2):
+        for move in (step, -2 * step):  # to one side, then to the other
             for parameter, direction in zip(learnt, directions, strict=True):
-                parameter += sign * step * direction
+                parameter.add_(direction, alpha=move)
             values.append(float(objective(network(image), label)))
-    slope = (values[0] - values[1]) / (2 * step)
-    print(expected, slope, values)
-    assert slope == pytest.approx(expected, rel=2e-2)
+    assert (values[0] - values[1]) / (2 * step) == pytest.approx(expected, rel=1e-2)
