@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 # processes of `make test`, one thread each
 WORKERS ?= 2
+# threads that wait sleep soon, so that others get the cores (docs/performance.md); unless you have chosen how they wait
+ifeq ($(origin OMP_WAIT_POLICY),undefined)
+export GOMP_SPINCOUNT ?= 10000
+endif
 BIN = $(VENV)/bin
 PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 REQUIREMENTS = requirements-torch.txt requirements.txt requirements-dev.txt

@@ -31,8 +31,9 @@ from .utils.flags import as_list
 ROOT = Path(__file__).resolve().parents[1]  # of the bundle
 CONFIG_FILE = "configs/inference.yaml"
 ENDINGS = (".nii.gz", ".nii")
-# Handlers of a whole run: weights are loaded once, windows are counted instead of cases, and nothing is recorded.
-OF_A_RUN = ("ModelLoader", "ProgressBarHandler", "RunRecordHandler")
+# Handlers of a whole run: weights are loaded once, windows are counted instead of cases, nothing is recorded, and the
+# memory of the process that calls is its own business.
+OF_A_RUN = ("ModelLoader", "ProgressBarHandler", "RunRecordHandler", "KeepBuffersHandler")
 
 Source = str | PathLike | Sequence[str | PathLike] | Mapping[str, str | PathLike | None]
 

@@ -253,6 +253,7 @@ SHARED += [
     "sliding_window_overlap",
     "sliding_window_batch",
     "precision",
+    "fused",
     "network_def",
     "alignment",
     "device",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from scripts.handlers import model_loader
 from scripts.segment import Segmenter, read_configuration, segment
+from scripts.utils import memory
 
 NAMES = ["flair", "t1ce", "t1", "t2"]
 
@@ -114,6 +116,20 @@ def test_three_lines_are_enough_and_options_are_ids_of_the_configuration(options
     assert json.loads(output.with_suffix(".json").read_text())["segmentation"] == "seg.nii"
     assert nib.load(output).shape == nib.load(patient["flair"]).shape
     np.testing.assert_array_equal(values(nib.load(output)), values(result.label_map))
+
+
+def test_the_allocator_of_the_process_that_calls_is_left_alone(options, patient, monkeypatch):
+    calls = []
+    library = SimpleNamespace(mallopt=lambda *setting: calls.append(setting) or 1)
+    monkeypatch.setattr(memory, "ctypes", SimpleNamespace(CDLL=lambda name: library))
+    monkeypatch.setattr(memory.sys, "platform", "linux")
+    segment(patient, **options)
+    assert calls == []
+    # which is no accident: a run of the same configuration sets it
+    handlers = read_configuration(**options).get_parsed_content("handlers", instantiate=True)
+    keep = next(each for each in handlers if type(each).__name__ == "KeepBuffersHandler")
+    keep(SimpleNamespace(state=SimpleNamespace(device=torch.device("cpu"))))
+    assert len(calls) == 2
 
 
 def test_own_file_names_and_a_network_overlay_are_options(options, patient, tmp_path):

@@ -12,7 +12,8 @@ from ..utils.memory import keep_freed_memory
 class KeepBuffersHandler:
     """Set the C library's allocator to keep large buffers, once, when a run on the CPU starts.
 
-    See ``scripts.utils.memory.keep_freed_memory``; does nothing on a GPU, whose memory torch caches by itself.
+    See ``scripts.utils.memory.keep_freed_memory``; does nothing on a GPU, whose memory torch caches by itself. For runs
+    of a workflow, which have a process of their own; ``scripts.segment`` takes it off.
     """
 
     def attach(self, engine: Engine) -> None:

@@ -1,6 +1,11 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""Layers that several of the published networks share."""
+"""Layers that several of the published networks share.
+
+Each is written here in plain PyTorch, the path to read. Unless ``prepare_network`` is told ``fused: false``, the same
+is computed by the functions of ``fused_layers`` and ``mixing``, which keep less memory and take less time; a branch
+``if not torch.jit.is_scripting() and self.fused`` is where they come in.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +17,21 @@ from torch import Tensor, nn
 from .convolution import concatenate, upsample
 from .fused_layers import conv_norm_act, norm_act, norm_act_conv
 from .mixing import mix_channels
+from .normalization import CONSTANT_BELOW, EPSILON, SLOPE
 
 
-def normalize_activate(x: Tensor, slope: float = 0.2) -> Tensor:
-    """Apply instance normalisation (biased variance, eps 1e-5, no affine) and a leaky ReLU."""
-    if not torch.jit.is_scripting():
-        return norm_act(x)
-    return F.leaky_relu(F.instance_norm(x), slope, inplace=True)
+def normalize_activate(x: Tensor, epsilon: float = EPSILON, slope: float = SLOPE) -> Tensor:
+    """Apply instance normalisation (biased variance, no affine) and a leaky ReLU.
+
+    A constant channel (a patch of air, a sample without any modality) passes no gradient, which the normalisation would
+    multiply by 1 / sqrt(1e-5) = 316 in every layer until it overflows.
+    """
+    if not torch.jit.is_scripting() and torch.is_grad_enabled():
+        values = x.detach()
+        variance = values.flatten(2).var(dim=2, correction=0)  # (B, F)
+        constant = (variance < CONSTANT_BELOW).view(list(variance.shape) + [1] * (x.dim() - 2))
+        x = torch.where(constant, values, x)
+    return F.leaky_relu(F.instance_norm(x, eps=epsilon), slope, inplace=True)
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -32,7 +45,27 @@ def stack_modalities(features: list[Tensor]) -> Tensor:
     return stacked.movedim([-2, -1], [1, 2])
 
 
-class ConvNormAct(nn.Module):
+class FusableLayer(nn.Module):
+    """A layer whose steps may be computed by one fused function; values and gradients are the same, to rounding.
+
+    Attributes:
+        fused: compute by ``fused_layers`` and ``mixing``; otherwise, and in TorchScript, by the plain composition.
+        compiled: and let ``torch.compile`` fuse normalisation and activation further, see ``compiled_normalization``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fused = True
+        self.compiled = False
+
+    def normalize_activate(self, x: Tensor) -> Tensor:
+        """Apply instance normalisation and a leaky ReLU in the way that is set."""
+        if not torch.jit.is_scripting() and self.fused:
+            return norm_act(x, self.compiled)
+        return normalize_activate(x)
+
+
+class ConvNormAct(FusableLayer):
     """Reflect-padded convolution, instance normalisation without affine, leaky ReLU.
 
     The bias has no effect on the output (the normalisation removes it) and its gradient is rounding noise; it is kept
@@ -63,8 +96,9 @@ class ConvNormAct(nn.Module):
 
     def convolve(self, inputs: list[Tensor], size: list[int] | None = None) -> Tensor:
         """Take the concatenation of several inputs, resized to a spatial size first if one is given."""
-        if not torch.jit.is_scripting():
-            return conv_norm_act(inputs, self.conv.weight, self.conv.stride[0], None if size is None else list(size))
+        if not torch.jit.is_scripting() and self.fused:
+            resized = None if size is None else list(size)
+            return conv_norm_act(inputs, self.conv.weight, self.conv.stride[0], resized, self.compiled)
         x = torch.cat(inputs, dim=1)
         if size is not None:
             x = upsample(x, size)
@@ -72,7 +106,7 @@ class ConvNormAct(nn.Module):
         return normalize_activate(self.conv._conv_forward(x, self.conv.weight, None))
 
 
-class NormActConv(nn.Module):
+class NormActConv(FusableLayer):
     """Instance normalisation without affine, leaky ReLU, convolution with bias: ``ConvNormAct`` in the other order.
 
     Args:
@@ -108,10 +142,10 @@ class NormActConv(nn.Module):
 
     def convolve(self, inputs: list[Tensor], size: list[int] | None = None) -> Tensor:
         """Take the concatenation of several inputs, resized to a spatial size first if one is given."""
-        if not torch.jit.is_scripting():
+        if not torch.jit.is_scripting() and self.fused:
             resized = None if size is None else list(size)
-            stride = self.conv.stride[0]
-            return norm_act_conv(inputs, self.conv.weight, self.conv.bias, stride, resized, self.reflect)
+            stride, weight = self.conv.stride[0], self.conv.weight
+            return norm_act_conv(inputs, weight, self.conv.bias, stride, resized, self.reflect, self.compiled)
         x = torch.cat(inputs, dim=1)
         if size is not None:
             x = upsample(x, size)
@@ -140,7 +174,7 @@ class Merge(nn.Sequential):
         return self[1](self[0].convolve([first, second]))
 
 
-class ModalityConvNormAct(nn.Module):
+class ModalityConvNormAct(FusableLayer):
     """``ConvNormAct`` of kernel size 1 over concatenated modalities, computed for those given only.
 
     Equal to filling the absent modalities with zeros, concatenating all and convolving: the columns of the weight that
@@ -166,8 +200,8 @@ class ModalityConvNormAct(nn.Module):
     def forward(self, features: Tensor, index: Tensor) -> Tensor:
         weight = modality_columns(self.conv.weight, self.num_modalities, index)  # (B, O, A * F)
         stacked = features.flatten(1, 2).flatten(2).transpose(1, 2)  # (B, N, A * F)
-        mixed = mix_channels(stacked, weight).transpose(1, 2)  # (B, O, N)
-        return normalize_activate(mixed.unflatten(2, features.shape[3:]))
+        mixed = mix_channels(stacked, weight, self.fused).transpose(1, 2)  # (B, O, N)
+        return self.normalize_activate(mixed.unflatten(2, features.shape[3:]))
 
 
 class ModalityNormActConv(ModalityConvNormAct):
@@ -180,10 +214,12 @@ class ModalityNormActConv(ModalityConvNormAct):
     def forward(self, features: Tensor, index: Tensor) -> Tensor:
         weight = modality_columns(self.conv.weight, self.num_modalities, index)  # (B, O, A * F)
         stacked = features.flatten(1, 2)  # (B, A * F, *S)
-        if not torch.jit.is_scripting():
+        if not torch.jit.is_scripting() and self.fused:
             kernels = weight.view(list(weight.shape) + [1] * (stacked.dim() - 2))
             pairs = zip(stacked.split(1), kernels, strict=True)
-            return concatenate([norm_act_conv([one], kernel, self.conv.bias) for one, kernel in pairs])
+            compiled = self.compiled
+            each = [norm_act_conv([one], kernel, self.conv.bias, compiled=compiled) for one, kernel in pairs]
+            return concatenate(each)
         mixed = torch.matmul(weight, normalize_activate(stacked).flatten(2)).unflatten(2, features.shape[3:])
         bias = self.conv.bias
         assert bias is not None  # for TorchScript

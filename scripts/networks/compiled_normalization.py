@@ -3,18 +3,32 @@
 """The steps of ``normalization`` for the CPU, fused by ``torch.compile`` into loops that read and write memory once.
 
 The cuts between the loops are where a sum over all voxels has to be complete. Everything is computed in float32, in
-whatever precision it is stored. Compiling takes a few seconds for each precision and needs a C++ compiler.
+whatever precision it is stored. Compiling takes a few seconds for each precision, at the first call, and needs a C++
+compiler; values change by rounding.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .normalization import mean_of_features
+from .voxel_rows import mean_of_features
 
-compiled = torch.compile(dynamic=True)
+
+def compiled(function: Callable) -> Callable:
+    """Compile a function when it is first called: a process that never does need not load the compiler."""
+    prepare = cache(lambda: torch.compile(function, dynamic=True))
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        return prepare()(*arguments)
+
+    return call
 
 
 def forward(rows: Tensor, features: int, slope: float, epsilon: float) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,10 @@ what the next layer keeps as its input anyway; what else is needed is computed a
 Values and gradients are those of the composition, to rounding; except that a constant channel (a patch of air, a sample
 without any modality) passes no gradient, where the composition would multiply it by 1 / sqrt(eps) = 316 in every layer
 until it overflows.
+
+Nothing here is needed to understand a network: each of these functions takes the place of three to five lines of plain
+PyTorch in ``blocks`` (``ConvNormAct.convolve``, ``NormActConv.convolve``, ``normalize_activate``), which run instead
+with ``fused: false``.
 """
 
 from __future__ import annotations
@@ -20,7 +24,9 @@ from .convolution import concatenate, convolve, convolve_backward, join, join_ba
 from .normalization import normalize_activate, normalize_activate_backward, zero_if_constant
 
 
-def conv_norm_act(inputs: list[Tensor], weight: Tensor, stride: int = 1, size: list[int] | None = None) -> Tensor:
+def conv_norm_act(
+    inputs: list[Tensor], weight: Tensor, stride: int = 1, size: list[int] | None = None, compiled: bool = False
+) -> Tensor:
     """Concatenate, resize, convolve with reflect padding, normalise each sample and channel, apply a leaky ReLU.
 
     What is concatenated and resized on the way is not kept for the backward pass.
@@ -30,9 +36,10 @@ def conv_norm_act(inputs: list[Tensor], weight: Tensor, stride: int = 1, size: l
         weight: ``(F', sum F_i, k, ...)`` with odd k; the padding keeps the size.
         stride: the same along each axis.
         size: spatial size to which the input is resized first, linearly with aligned corners.
+        compiled: normalise by ``compiled_normalization``.
     """
     inputs, weight = _in_autocast_precision(inputs, weight)
-    return _ConvNormAct.apply(weight, stride, size, *inputs)
+    return _ConvNormAct.apply(weight, stride, size, compiled, *inputs)
 
 
 def norm_act_conv(
@@ -42,6 +49,7 @@ def norm_act_conv(
     stride: int = 1,
     size: list[int] | None = None,
     reflect: bool = True,
+    compiled: bool = False,
 ) -> Tensor:
     """Concatenate, resize, normalise each sample and channel, apply a leaky ReLU, convolve.
 
@@ -54,14 +62,15 @@ def norm_act_conv(
         stride: the same along each axis.
         size: spatial size to which the input is resized first, linearly with aligned corners.
         reflect: pad by reflection; by zeros otherwise.
+        compiled: normalise by ``compiled_normalization``.
     """
     inputs, weight = _in_autocast_precision(inputs, weight)
-    return _NormActConv.apply(weight, bias.to(weight.dtype), stride, size, reflect, *inputs)
+    return _NormActConv.apply(weight, bias.to(weight.dtype), stride, size, reflect, compiled, *inputs)
 
 
-def norm_act(x: Tensor) -> Tensor:
+def norm_act(x: Tensor, compiled: bool = False) -> Tensor:
     """Normalise each sample and channel of ``(B, F, *S)`` and apply a leaky ReLU."""
-    return _NormAct.apply(x)
+    return _NormAct.apply(x, compiled)
 
 
 def _in_autocast_precision(inputs: list[Tensor], weight: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -74,11 +83,11 @@ def _in_autocast_precision(inputs: list[Tensor], weight: Tensor) -> tuple[list[T
 
 class _ConvNormAct(Function):
     @staticmethod
-    def forward(ctx, weight: Tensor, stride: int, size: list[int] | None, *inputs: Tensor) -> Tensor:
-        ctx.stride, ctx.size = stride, size
+    def forward(ctx, weight: Tensor, stride: int, size: list[int] | None, compiled: bool, *inputs: Tensor) -> Tensor:
+        ctx.stride, ctx.size, ctx.compiled = stride, size, compiled
         parts = split_batch(inputs, weight, size)
         convolved = concatenate([convolve(pad(join(part, size), weight), weight, None, stride) for part in parts])
-        y, inverse_std = normalize_activate(convolved, overwrite=True)
+        y, inverse_std = normalize_activate(convolved, overwrite=True, compiled=compiled)
         ctx.save_for_backward(weight, y, zero_if_constant(inverse_std), *inputs)
         return y
 
@@ -86,9 +95,9 @@ class _ConvNormAct(Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         weight, y, inverse_std, *inputs = ctx.saved_tensors
-        gradient = normalize_activate_backward(gradient, y, inverse_std)
+        gradient = normalize_activate_backward(gradient, y, inverse_std, ctx.compiled)
         wanted = ctx.needs_input_grad
-        needed = (any(wanted[3:]), wanted[0], False)
+        needed = (any(wanted[4:]), wanted[0], False)
         parts = split_batch(inputs, weight, ctx.size)
         to_inputs, to_weight = [], []
         for part, to_part in zip(parts, gradient.chunk(len(parts)), strict=True):
@@ -98,20 +107,27 @@ class _ConvNormAct(Function):
             if needed[0]:
                 to_inputs.append(join_backward(pad_backward(to_padded, weight), part, ctx.size))
         each = [concatenate(list(grads)) for grads in zip(*to_inputs, strict=True)] or [None] * len(inputs)
-        return sum(to_weight) if needed[1] else None, None, None, *each
+        return sum(to_weight) if needed[1] else None, None, None, None, *each
 
 
 class _NormActConv(Function):
     @staticmethod
     def forward(
-        ctx, weight: Tensor, bias: Tensor, stride: int, size: list[int] | None, reflect: bool, *inputs: Tensor
+        ctx,
+        weight: Tensor,
+        bias: Tensor,
+        stride: int,
+        size: list[int] | None,
+        reflect: bool,
+        compiled: bool,
+        *inputs: Tensor,
     ) -> Tensor:
-        ctx.stride, ctx.size, ctx.reflect = stride, size, reflect
+        ctx.stride, ctx.size, ctx.reflect, ctx.compiled = stride, size, reflect, compiled
         ctx.save_for_backward(weight, *inputs)
         padding = 0 if reflect else weight.shape[-1] // 2
         outputs = []
         for part in split_batch(inputs, weight, size):
-            activated, _ = normalize_activate(join(part, size))
+            activated, _ = normalize_activate(join(part, size), compiled=compiled)
             activated = pad(activated, weight) if reflect else activated
             outputs.append(convolve(activated, weight, bias, stride, padding))
         return concatenate(outputs)
@@ -121,32 +137,35 @@ class _NormActConv(Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         weight, *inputs = ctx.saved_tensors
         wanted = ctx.needs_input_grad
-        needed = (any(wanted[5:]), wanted[0], wanted[1])
+        needed = (any(wanted[6:]), wanted[0], wanted[1])
         padding = 0 if ctx.reflect else weight.shape[-1] // 2
         parts = split_batch(inputs, weight, ctx.size)
         to_inputs, to_weight, to_bias = [], [], []
         for part, to_part in zip(parts, gradient.chunk(len(parts)), strict=True):
-            activated, inverse_std = normalize_activate(join(part, ctx.size))
+            activated, inverse_std = normalize_activate(join(part, ctx.size), compiled=ctx.compiled)
             padded = pad(activated, weight) if ctx.reflect else activated
             to_padded, *to_parameters = convolve_backward(to_part, padded, weight, ctx.stride, padding, needed)
             to_weight.append(to_parameters[0])
             to_bias.append(to_parameters[1])
             if needed[0]:
                 to_activated = pad_backward(to_padded, weight) if ctx.reflect else to_padded
-                to_joined = normalize_activate_backward(to_activated, activated, zero_if_constant(inverse_std))
+                scale = zero_if_constant(inverse_std)
+                to_joined = normalize_activate_backward(to_activated, activated, scale, ctx.compiled)
                 to_inputs.append(join_backward(to_joined, part, ctx.size))
         each = [concatenate(list(grads)) for grads in zip(*to_inputs, strict=True)] or [None] * len(inputs)
-        return (sum(to_weight) if needed[1] else None, sum(to_bias) if needed[2] else None, None, None, None, *each)
+        parameters = sum(to_weight) if needed[1] else None, sum(to_bias) if needed[2] else None
+        return (*parameters, None, None, None, None, *each)
 
 
 class _NormAct(Function):
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        y, inverse_std = normalize_activate(x)
+    def forward(ctx, x: Tensor, compiled: bool) -> Tensor:
+        y, inverse_std = normalize_activate(x, compiled=compiled)
+        ctx.compiled = compiled
         ctx.save_for_backward(y, zero_if_constant(inverse_std))
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        return normalize_activate_backward(gradient, *ctx.saved_tensors)
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return normalize_activate_backward(gradient, *ctx.saved_tensors, ctx.compiled), None

@@ -29,7 +29,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .alignment import AnchorAlignment
 from .base import IncompleteMultiModalNetwork
-from .blocks import ConvNormAct, Merge, initialize_convolutions, modality_columns, normalize_activate
+from .blocks import ConvNormAct, FusableLayer, Merge, initialize_convolutions, modality_columns
 from .m2ftrans_attention import ChannelFusion
 from .m2ftrans_transformer import ModalityMaskedTransformer
 from .mixing import mix_channels
@@ -49,7 +49,7 @@ class RegionHead(nn.Sequential):
         )
 
 
-class SpatialFusion(nn.Module):
+class SpatialFusion(FusableLayer):
     """Fuse the modalities of a fine level, each weighted voxel by voxel, by three convolutions.
 
     The bias of the first one has no effect, as in ``ConvNormAct``.
@@ -69,17 +69,18 @@ class SpatialFusion(nn.Module):
 
     def forward(self, features: Tensor, index: Tensor, weights: Tensor) -> Tensor:
         columns = modality_columns(self.mix.weight, self.num_modalities, index)  # (B, F, A * F)
-        if torch.jit.is_scripting():
-            mixed = weigh_and_mix(features, weights, columns)
+        if torch.jit.is_scripting() or not self.fused:
+            mixed = weigh_and_mix(features, weights, columns, False)
         else:  # weighted features are as large as the features, and quickly made again
-            mixed = checkpoint(weigh_and_mix, features, weights, columns, use_reentrant=False, preserve_rng_state=False)
-        return self.refine(normalize_activate(mixed))
+            inputs = features, weights, columns, self.fused
+            mixed = checkpoint(weigh_and_mix, *inputs, use_reentrant=False, preserve_rng_state=False)
+        return self.refine(self.normalize_activate(mixed))
 
 
-def weigh_and_mix(features: Tensor, weights: Tensor, columns: Tensor) -> Tensor:
+def weigh_and_mix(features: Tensor, weights: Tensor, columns: Tensor, fused: bool) -> Tensor:
     """Multiply ``(B, A, F, *S)`` by ``(B, A, *S)``, then each voxel by a matrix ``(B, O, A * F)``: ``(B, O, *S)``."""
     weighted = (features * weights.unsqueeze(2)).flatten(1, 2).flatten(2).transpose(1, 2)  # (B, N, A * F)
-    return to_image(mix_channels(weighted, columns), features.shape[3:])
+    return to_image(mix_channels(weighted, columns, fused), features.shape[3:])
 
 
 class DecoderStage(nn.Module):

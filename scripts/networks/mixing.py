@@ -4,7 +4,8 @@
 
 Written out with their derivatives for two reasons: for a tall matrix the product that autograd forms for the gradient
 of the weight is several times slower than its transpose (29 ms against 5 ms for 80^3 voxels and 32 channels on two
-cores), and of a mix by region only the inputs are kept.
+cores), and of a mix by region only the inputs are kept. With ``fused=False`` each function is the one or two lines of
+plain PyTorch that it begins with.
 """
 
 from __future__ import annotations
@@ -17,25 +18,26 @@ from torch.autograd.function import once_differentiable
 VOXELS_AT_A_TIME = 8192  # of a mix by region on the CPU
 
 
-def mix_channels(x: Tensor, kernels: Tensor) -> Tensor:
+def mix_channels(x: Tensor, kernels: Tensor, fused: bool = True) -> Tensor:
     """Mix the channels of every voxel: ``(B, N, K)`` by ``(B, O, K)`` to ``(B, N, O)``."""
-    if torch.jit.is_scripting():
+    if torch.jit.is_scripting() or not fused:
         return torch.matmul(x, kernels.transpose(1, 2))
     return _MixChannels.apply(*_in_one_precision(x, kernels))
 
 
-def mix_by_region(x: Tensor, kernels: Tensor, regions: Tensor) -> Tensor:
+def mix_by_region(x: Tensor, kernels: Tensor, regions: Tensor, fused: bool = True) -> Tensor:
     """Mix the channels of every voxel by the mean of R kernels, weighed by the voxel's region probabilities.
 
     Args:
         x: ``(B, N, K)``.
         kernels: ``(B, R, O, K)``.
         regions: ``(B, N, R)``, not differentiated.
+        fused: keep the inputs alone for the backward pass.
 
     Returns:
         ``(B, N, O)``, the sum over r of ``regions_r * (kernels_r x)``.
     """
-    if torch.jit.is_scripting():
+    if torch.jit.is_scripting() or not fused:
         mixed = torch.matmul(x, kernels.flatten(1, 2).transpose(1, 2)).unflatten(2, kernels.shape[1:3])
         return (mixed * regions.unsqueeze(3)).sum(dim=2)
     return _MixByRegion.apply(*_in_one_precision(x, kernels, regions))

@@ -1,50 +1,43 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""Instance normalisation with a leaky ReLU, and its derivative from the activation alone."""
+"""Instance normalisation with a leaky ReLU, and its derivative from the activation alone.
+
+``fused_layers`` is made of these; the same in torch's own words is ``blocks.normalize_activate``.
+"""
 
 from __future__ import annotations
-
-import math
-from importlib import import_module
-from types import ModuleType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import compiled_normalization
 from .convolution import concatenate
+from .voxel_rows import as_image, as_rows, layout, mean_of_features
 
 EPSILON = 1e-5  # of the normalisation
 SLOPE = 0.2  # of the leaky ReLU
-CONSTANT_ABOVE = (EPSILON + 1e-8) ** -0.5  # inverse standard deviation at which a channel counts as constant
-VOXELS_TOGETHER = 64  # side by side in a row of the normalisation's sums, so that each row fills vector registers
+CONSTANT_BELOW = 1e-8  # variance at which a channel counts as constant
+CONSTANT_ABOVE = (EPSILON + CONSTANT_BELOW) ** -0.5  # inverse standard deviation of the same
 
 
-_compiled: ModuleType | None = None  # the same steps fused by torch.compile, if asked for
-
-
-def compile_normalization(compiled: bool = True) -> None:
-    """Let ``torch.compile`` fuse normalisation and activation on the CPU, for the whole process.
-
-    Needs a C++ compiler; compiling takes some seconds at the first step. Values change by rounding.
-    """
-    global _compiled
-    _compiled = import_module(".compiled_normalization", __package__) if compiled else None
-
-
-def normalize_activate(x: Tensor, overwrite: bool = False) -> tuple[Tensor, Tensor]:
+def normalize_activate(x: Tensor, overwrite: bool = False, compiled: bool = False) -> tuple[Tensor, Tensor]:
     """Return the activation, laid out as ``x`` is, and the ``(B, F)`` inverse standard deviations.
 
-    ``overwrite``: ``x`` is needed no more and may hold the activation, which saves a tensor and time.
+    Args:
+        x: ``(B, F, *S)``.
+        overwrite: ``x`` is needed no more and may hold the activation, which saves a tensor and time.
+        compiled: let ``torch.compile`` fuse the steps, see ``compiled_normalization``; of a channels-last tensor on
+            the CPU, all others take torch's own kernel.
     """
-    rows = _as_rows(x)
+    rows = as_rows(x)
     if rows is not None:
-        if _compiled is not None:
-            y, inverse_std = _compiled.forward(rows, x.shape[1], SLOPE, EPSILON)
+        if compiled:
+            y, inverse_std = compiled_normalization.forward(rows, x.shape[1], SLOPE, EPSILON)
         else:
             forward = _forward if _is_exact(rows) else _forward_rounded
             y, inverse_std = forward(rows, x.shape[1], overwrite)
-        return _as_image(y, x), inverse_std
+        return as_image(y, x), inverse_std
     # sample by sample: as one batch of B * F channels, torch would copy the tensor into another layout
     samples = [torch.native_batch_norm(s, None, None, None, None, True, 0.0, EPSILON) for s in x.split(1)]
     y = concatenate([s[0] for s in samples])
@@ -56,18 +49,18 @@ def zero_if_constant(inverse_std: Tensor) -> Tensor:
     return torch.where(inverse_std > CONSTANT_ABOVE, 0, inverse_std)
 
 
-def normalize_activate_backward(gradient: Tensor, y: Tensor, inverse_std: Tensor) -> Tensor:
+def normalize_activate_backward(gradient: Tensor, y: Tensor, inverse_std: Tensor, compiled: bool = False) -> Tensor:
     """Differentiate with respect to the input, from the activation alone: the leaky ReLU is undone exactly.
 
     With n the normalised values and g the gradient behind the leaky ReLU's: (g - mean(g) - n mean(g n)) / std.
     """
-    rows = _as_rows(y)
+    rows = as_rows(y)
     if rows is not None:
-        gradient = _as_rows(gradient.to(y.dtype).contiguous(memory_format=_layout(y)))
-        if _compiled is not None:
-            return _as_image(_compiled.backward(gradient, rows, inverse_std, SLOPE), y)
+        gradient = as_rows(gradient.to(y.dtype).contiguous(memory_format=layout(y)))
+        if compiled:
+            return as_image(compiled_normalization.backward(gradient, rows, inverse_std, SLOPE), y)
         backward = _backward if _is_exact(rows) else _backward_rounded
-        return _as_image(backward(gradient, rows, inverse_std), y)
+        return as_image(backward(gradient, rows, inverse_std), y)
     gradient = torch.ops.aten.leaky_relu_backward(gradient, y, SLOPE, True)
     normalized = F.leaky_relu(y, 1 / SLOPE)
     ones = torch.ones_like(inverse_std[0])
@@ -137,34 +130,6 @@ def _backward_rounded(gradient: Tensor, y: Tensor, inverse_std: Tensor) -> Tenso
     return normalized
 
 
-def _layout(x: Tensor) -> torch.memory_format:
-    return torch.channels_last_3d if x.dim() == 5 else torch.channels_last
-
-
-def _as_rows(x: Tensor) -> Tensor | None:
-    """View a channels-last tensor on the CPU as ``(B, N / k, k * F)``: k voxels side by side; ``None`` for any other.
-
-    There, with few channels, torch's own kernel is slow and loses precision (errors of 1e-4); over long rows neither.
-    """
-    if x.device.type != "cpu" or not x.is_contiguous(memory_format=_layout(x)):
-        return None
-    voxels = x[0, 0].numel()
-    together = math.gcd(voxels, VOXELS_TOGETHER)
-    return x.movedim(1, -1).reshape(x.shape[0], voxels // together, together * x.shape[1])
-
-
-def _as_image(rows: Tensor, like: Tensor) -> Tensor:
-    """Undo ``_as_rows``."""
-    return rows.reshape(like.shape[0], *like.shape[2:], like.shape[1]).movedim(-1, 1)
-
-
 def _mean(rows: Tensor, features: int) -> Tensor:
     """Average each feature over the voxels: ``(B, N / k, k * F)`` to ``(B, 1, k * F)``, every k-th part the same."""
     return mean_of_features(rows.sum(dim=1, keepdim=True), rows.shape[1], features)
-
-
-def mean_of_features(sums: Tensor, rows: int, features: int) -> Tensor:
-    """Average sums ``(B, 1, k * F)`` over ``rows`` and the k groups of F; every group of the result is the same."""
-    together = sums.shape[2] // features
-    mean = sums.unflatten(2, [together, features]).sum(dim=2) / (rows * together)
-    return mean.repeat(1, 1, together)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from .alignment import AnchorAlignment
 from .base import IncompleteMultiModalNetwork
-from .blocks import ConvNormAct, Merge, ModalityConvNormAct, initialize_convolutions, normalize_activate
+from .blocks import ConvNormAct, FusableLayer, Merge, ModalityConvNormAct, initialize_convolutions
 from .mixing import mix_by_region
 from .unimodal import ModalityEncoder, UnimodalDecoder
 
@@ -72,7 +72,7 @@ class RegionHead(nn.Module):
         return self.head[1](self.head[0].convolve(inputs))
 
 
-class RegionAwareFusion(nn.Module):
+class RegionAwareFusion(FusableLayer):
     """Fuse the modalities of one level with weights of their own for every region (the paper's RFM).
 
     With features Y_m, region probabilities P_r (no gradient) and weights w_rm in (0, 1) computed from the mean of
@@ -122,9 +122,9 @@ class RegionAwareFusion(nn.Module):
         weights = weights.gather(2, index.unsqueeze(1).expand(-1, self.num_regions, -1))  # (B, R, A)
         kernels = self.region_mix.weight.flatten(1).unflatten(1, [self.num_regions, -1])  # (O, R, F)
         kernels = torch.einsum("orf,bra->broaf", kernels, weights).flatten(3)  # (B, R, O, A * F)
-        fused = mix_by_region(stacked, kernels, regions)  # (B, N, O)
+        fused = mix_by_region(stacked, kernels, regions, self.fused)  # (B, N, O)
         fused = fused.transpose(1, 2).unflatten(2, features.shape[3:])  # (B, O, *S)
-        region_aware = self.region_refine(normalize_activate(fused))
+        region_aware = self.region_refine(self.normalize_activate(fused))
         shortcut = self.shortcut_refine(self.shortcut_mix(features, index))
         return torch.cat([region_aware, shortcut], dim=1)
 

@@ -16,6 +16,7 @@ from typing import Any
 import fire
 
 from ..segment import PatientSegmentation, Segmenter, Source, read_configuration
+from ..utils.memory import keep_freed_memory
 
 
 def main(
@@ -50,6 +51,7 @@ def main(
         source = _source(files, patient, image, modalities)
         if channels is not None and image is None:
             raise ValueError("`--channels` goes with `--image`; expected a stacked file.")
+        keep_freed_memory()  # this process is ours; `scripts.segment`, which others call from theirs, leaves it alone
         segmenter = Segmenter(config_file, progress=True, **options)
         result = segmenter(source, str(output), channels)
     except (OSError, ValueError) as error:

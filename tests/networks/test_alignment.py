@@ -16,6 +16,7 @@ from scripts.networks.alignment import AnchorAlignment, NoAlignment
 NAMES = ["a", "b", "c", "d"]
 ANCHORS = ["normal", "adaptive", "b"]
 SIZES = [(6, 4), (5, 4, 2)]  # of images in 2D and 3D
+STEPS = 30  # of a training in small
 SHOWN = torch.tensor([[True, True, True, True], [False, True, False, True], [False, False, True, False]])
 
 
@@ -126,6 +127,68 @@ def test_distance_of_two_modalities_by_hand():
     assert_close(distances(alignment, features, both), torch.tensor([[1.125, 0.125]]))
     alignment.levels = [0, -1]
     assert_close(distances(alignment, features, both), torch.tensor([[(1.125 + 4.5) / 2, (0.125 + 0.5) / 2]]))
+
+
+def correlation(one, other):
+    """Of two rows ``(..., N)``, over their voxels."""
+    one, other = one - one.mean(dim=-1, keepdim=True), other - other.mean(dim=-1, keepdim=True)
+    return (one * other).sum(dim=-1) / (one.norm(dim=-1) * other.norm(dim=-1))
+
+
+def test_anchor_of_distinct_features_keeps_what_differs_between_voxels_by_hand():
+    # four voxels; weights 1/4 and 3/4
+    one, other = torch.tensor([0.0, 4.0, 0.0, 4.0]), torch.tensor([0.0, 0.0, 4.0, 8.0])
+    z = torch.stack([one, other]).view(1, 2, 1, 4, 1)
+    alignment = learnt(["a", "b"], theta=(0.0, math.log(3)))
+    output = alignment.compare([z], torch.ones(1, 2, dtype=torch.bool))
+    # 3/4 of 0, 0, 4, 8 and a quarter of 0, 4, 0, 4: mean 11/4, squares 0, 1, 9, 49
+    p = output.anchors[0].flatten()
+    assert_close(p, torch.tensor([0.0, 1.0, 3.0, 7.0]))
+    assert p.var(correction=0).item() == pytest.approx(59 / 4 - (11 / 4) ** 2)
+    # covariances with it: 8 - 2 * 11 / 4 and 17 - 3 * 11 / 4; variances 4 and 11
+    spread = math.sqrt(59 / 4 - (11 / 4) ** 2)
+    expected = torch.tensor([2.5 / (2 * spread), 8.75 / (math.sqrt(11) * spread)])
+    assert_close(correlation(z[0, :, 0, :, 0], p), expected)
+    assert torch.equal(output.features[0], z), "the features are compared as they are"
+    # and it is what stands in for an absent modality, voxel by voxel: here of the other alone
+    filled = alignment([z], torch.tensor([[False, True]]))[0]
+    assert torch.equal(filled[0, 0], z[0, 1])
+
+
+def test_pulled_features_come_together_and_do_not_collapse(build_rfnet):
+    """A small network learns to segment and to align; what the pull may not do is to make all voxels alike."""
+    network = build_rfnet(3, 2, spatial_dims=2)
+    network.alignment = AnchorAlignment(["a", "b", "c"])
+    generator = torch.Generator().manual_seed(4)
+    blobs = torch.nn.functional.interpolate(torch.randn(2, 1, 6, 6, generator=generator), [32, 32], mode="bilinear")
+    label = (blobs[:, 0] > 0).long()
+    contrast = torch.tensor([1.0, -1.0, 2.0]).view(1, 3, 1, 1)  # the same thing in three ways
+    image = contrast * blobs + 0.3 * torch.randn(2, 3, 32, 32, generator=generator)
+    everything = torch.ones(2, 3, dtype=torch.bool)
+
+    @torch.no_grad()
+    def state():
+        """Error, spread between voxels, distance for each unit of spread, correlation; all computed here."""
+        z = network.encode(image, everything)[-1].flatten(3)  # (B, M, F, N)
+        p = z.mean(dim=1, keepdim=True)
+        spread = z.var(dim=3, correction=0).mean()
+        error = torch.nn.functional.cross_entropy(network(image).fused, label)
+        return error, spread, (z - p).square().mean() / spread, correlation(z, p).mean()
+
+    network.train()
+    before = state()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    for _ in range(STEPS):
+        output = network(image)
+        pull = AnchorAlignmentLoss()(output.alignment).mean()
+        (torch.nn.functional.cross_entropy(output.fused, label) + pull).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    after = state()
+    assert after[0] < 0.5 * before[0], "segments"
+    assert after[1] > 0.5 * before[1], "voxels differ as before"
+    assert after[2] < 0.5 * before[2], "modalities are closer, for the same spread"
+    assert after[3] > before[3]
 
 
 def test_a_sample_without_the_anchors_modality_is_not_aligned():

@@ -118,8 +118,10 @@ def test_block_equals_its_steps_in_double_precision():
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize("block", [ConvNormAct, NormActConv])
-def test_block_computes_in_the_precision_of_autocast(block, spatial_dims):
+@pytest.mark.parametrize("fused", [True, False])
+def test_block_computes_in_the_precision_of_autocast(block, spatial_dims, fused):
     block, x = block(spatial_dims, 2, 3), torch.randn(2, 2, *[6] * spatial_dims)
+    block.fused = fused
     with torch.autocast("cpu", torch.bfloat16):
         output = block(x)
         output.float().square().sum().backward()
@@ -129,10 +131,12 @@ def test_block_computes_in_the_precision_of_autocast(block, spatial_dims):
 
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("value", [0.0, -0.7, 300.0])
-def test_a_constant_channel_is_almost_zero_and_passes_no_gradient(value, channels_last):
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_constant_channel_is_almost_zero_and_passes_no_gradient(value, channels_last, fused):
     # the gradient of a normalisation is 1 / sqrt(1e-5) = 316 times too large there, again in every layer
     torch.manual_seed(0)
     block = ConvNormAct(3, 2, 4)
+    block.fused = fused
     x = torch.cat([torch.full((1, 2, 6, 6, 6), value), torch.randn(1, 2, 6, 6, 6)])
     if channels_last:
         x = x.contiguous(memory_format=torch.channels_last_3d)

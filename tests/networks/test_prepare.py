@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from scripts.networks import compiled_normalization, normalization
 from scripts.networks.alignment import AnchorAlignment
 from scripts.networks.m2ftrans import M2FTrans
 from scripts.networks.mmformer import MMFormer
-from scripts.networks.normalization import compile_normalization, normalize_activate, normalize_activate_backward
+from scripts.networks.normalization import normalize_activate, normalize_activate_backward
 from scripts.networks.prepare import prepare_network
 from scripts.networks.rfnet import RFNet
 from scripts.networks.unet import MultiEncoderUNet
@@ -29,12 +30,6 @@ def image():
     image = torch.randn(2, 3, 18, 18, 18, generator=torch.Generator().manual_seed(1))
     image[0, 1] = torch.nan
     return image
-
-
-@pytest.fixture
-def eager_again():
-    yield
-    compile_normalization(False)
 
 
 @pytest.mark.parametrize("name", BUILD)
@@ -93,7 +88,7 @@ NEEDS_COMPILER = pytest.mark.skipif(shutil.which("c++") is None, reason="torch.c
 
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=NEEDS_COMPILER)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_normalisation_agrees_with_the_formula(eager_again, dtype, compiled):
+def test_normalisation_agrees_with_the_formula(dtype, compiled):
     # computed in float32 from the stored numbers; the error is that of storing the result
     x = (3 + 2 * torch.randn(2, 8, 6, 5, 4)).to(dtype).contiguous(memory_format=torch.channels_last_3d)
     x[0, 0] = 7  # a constant channel
@@ -101,9 +96,8 @@ def test_normalisation_agrees_with_the_formula(eager_again, dtype, compiled):
     expected = torch.nn.functional.leaky_relu(torch.nn.functional.instance_norm(exact, eps=1e-5), 0.2)
     weigh = torch.randn_like(x)
     (expected * weigh).sum().backward()
-    compile_normalization(compiled)
-    y, inverse_std = normalize_activate(x)
-    gradient = normalize_activate_backward(weigh, y, inverse_std)
+    y, inverse_std = normalize_activate(x, compiled=compiled)
+    gradient = normalize_activate_backward(weigh, y, inverse_std, compiled)
     assert y.dtype == gradient.dtype == dtype
     error = 1e-5 if dtype == torch.float32 else 2**-8
     assert_close(y.double(), expected, rtol=error, atol=2 * error)
@@ -112,7 +106,7 @@ def test_normalisation_agrees_with_the_formula(eager_again, dtype, compiled):
 
 
 @NEEDS_COMPILER
-def test_a_network_learns_the_same_with_compiled_normalisation(eager_again, learn, image):
+def test_a_network_learns_the_same_with_compiled_normalisation(learn, image):
     torch.manual_seed(0)
     network = RFNet(3, 3, width=4)
     expected = learn(network, image)
@@ -122,6 +116,39 @@ def test_a_network_learns_the_same_with_compiled_normalisation(eager_again, lear
         if "bias" not in key:
             # rounding moves a few voxels across the threshold of the loss, as it does between float32 and float64
             assert (compiled[key] - gradient).norm() < 0.05 * gradient.norm(), key
+
+
+def test_networks_of_one_process_are_compiled_or_not_each_by_itself(monkeypatch, image):
+    """By calls of what would be compiled, so without a compiler."""
+    calls = []
+
+    def forward(rows, features, slope, epsilon):
+        calls.append(features)
+        return normalization._forward(rows, features, False)
+
+    monkeypatch.setattr(compiled_normalization, "forward", forward)
+    torch.manual_seed(0)
+    networks = [RFNet(3, 3, width=4) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    outputs = []
+    for choice in ([True, False], [False, True]):
+        for network, compiled in zip(networks, choice, strict=True):
+            prepare_network(network, "cpu", compiled=compiled)
+        for network, compiled in zip(networks, choice, strict=True):
+            calls.clear()
+            with torch.no_grad():
+                outputs.append(network.train()(image).fused)
+            assert bool(calls) == compiled, "the other network's option counts"
+    for output in outputs[1:]:
+        assert torch.equal(output, outputs[0])
+
+
+def test_what_is_compiled_are_the_fused_layers():
+    network = RFNet(3, 3, width=4)
+    with pytest.raises(ValueError, match="`compiled` is true and `fused` is false; expected both true"):
+        prepare_network(network, "cpu", compiled="true", fused="false")
+    with pytest.raises(ValueError, match="`fused` is `maybe`; expected true or false"):
+        prepare_network(network, "cpu", fused="maybe")
 
 
 def test_training_may_start_from_the_weights_of_another(tmp_path):

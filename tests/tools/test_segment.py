@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from scripts.segment import read_configuration
+from scripts.tools import segment as segment_tool
 from scripts.tools.segment import run
 
 ROOT = Path(__file__).parents[2]
@@ -50,9 +51,12 @@ def test_a_patient_is_segmented_from_any_folder_with_a_progress_bar(options, fil
     assert sorted(file.name for file in tmp_path.iterdir()) == ["seg.json", "seg.nii.gz"]
 
 
-def test_a_folder_is_a_patient_too(options, files, tmp_path):
+def test_a_folder_is_a_patient_too(options, files, tmp_path, monkeypatch):
+    kept = []  # a command has a process of its own
+    monkeypatch.setattr(segment_tool, "keep_freed_memory", lambda: kept.append(1))
     run(["--patient", str(Path(files["t2"]).parent), f"--output={tmp_path / 's.nii'}", "--subset", "t2", *options])
     assert json.loads((tmp_path / "s.json").read_text())["subset"] == "t2"
+    assert kept == [1]
 
 
 @pytest.mark.parametrize(
