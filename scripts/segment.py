@@ -224,5 +224,5 @@ def _is_report_of(file: Path, segmentation: str) -> bool:
 
 def _in_memory(file: Path) -> nib.Nifti1Image:
     """Read an image whole, so that its file may go."""
-    image = nib.load(file)
+    image = nib.Nifti1Image.from_filename(file)
     return nib.Nifti1Image(np.asanyarray(image.dataobj).copy(), image.affine, image.header)

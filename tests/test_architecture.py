@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "losses": ("networks",),
     "inferers": ("networks",),
     "evaluation": ("data", "metrics"),  # tables, summaries, comparisons
-    "engines": ("data", "networks", "losses", "inferers"),
+    "engines": ("data", "inferers"),
     "handlers": ("data", "metrics", "drawing", "transforms", "networks", "losses", "inferers", "evaluation"),
     "report": ("metrics", "drawing", "evaluation", "handlers"),
     "study": ("metrics", "drawing", "evaluation", "handlers"),

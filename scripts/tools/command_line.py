@@ -148,7 +148,7 @@ def _option(parameter: Parameter) -> str:
 
 
 def _row(parameter: Parameter, meaning: str, width: int) -> str:
-    names = {Parameter.VAR_POSITIONAL: f"{parameter.name.upper()}...", Parameter.VAR_KEYWORD: "--ID VALUE ..."}
+    names: dict[Any, str] = {Parameter.VAR_POSITIONAL: f"{parameter.name.upper()}...", Parameter.VAR_KEYWORD: "--ID VALUE ..."}
     option = names.get(parameter.kind) or _option(parameter)
     default = parameter.default
     if default not in (Parameter.empty, None, False, "") and f"{default}" not in meaning and "default" not in meaning:
