@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""The package as ``pip install`` leaves it in a fresh environment, used from a folder that has a ``scripts`` of its own.
+"""The package as ``pip install`` leaves it in a fresh environment, used from a folder that has a ``scripts`` too.
 
 Run by ``make install-test``, which names the environment in ``INSTALLED``.
 """
@@ -101,7 +101,7 @@ def test_training_starts_from_another_folder_and_writes_there_only(call, files, 
     kept = {file for file in bundle.rglob("*") if file.suffix != ".pyc"}
     assert not bundle.is_relative_to(ROOT / "scripts") and (bundle / "models" / "model.pt") in kept
     size = ["--spacing", "[8,8,8]", "--patch_size", "[16,16,16]", "--network_def#width", 4, "--num_workers", 0]
-    files_ = "configs/train.yaml,configs/network_unet.yaml"
+    files_ = "configs/train.yaml,configs/setting_pdt.yaml"
     words = ["--dataset_dir", "data", "--model_file", "model.pt", "--max_epochs", 1, "--device", "cpu"]
     call("run", "training", "--config_file", files_, *size, *words)
     assert (here / "runs" / "training" / "run.json").is_file()

@@ -148,8 +148,11 @@ def _option(parameter: Parameter) -> str:
 
 
 def _row(parameter: Parameter, meaning: str, width: int) -> str:
-    names: dict[Any, str] = {Parameter.VAR_POSITIONAL: f"{parameter.name.upper()}...", Parameter.VAR_KEYWORD: "--ID VALUE ..."}
-    option = names.get(parameter.kind) or _option(parameter)
+    option = _option(parameter)
+    if parameter.kind is Parameter.VAR_POSITIONAL:
+        option = f"{parameter.name.upper()}..."
+    elif parameter.kind is Parameter.VAR_KEYWORD:
+        option = "--ID VALUE ..."
     default = parameter.default
     if default not in (Parameter.empty, None, False, "") and f"{default}" not in meaning and "default" not in meaning:
         meaning = f"{meaning.rstrip('.')} (default: {default})."
