@@ -92,7 +92,7 @@ def test_the_folder_of_the_bundle_is_known_from_elsewhere_and_may_be_set(elsewhe
 
 def test_classes_are_called_as_the_package_was_imported():
     assert (configuration.PACKAGE, inside.PACKAGE) == ("scripts", "incomplete_segmentation.bundle.scripts")
-    here, there = ({id: value for id, value in leaves(reader(TRAIN).config)} for reader in (read, inside.read))
+    here, there = (dict(leaves(reader(TRAIN).config)) for reader in (read, inside.read))
     changed = {id for id in here if here[id] != there[id]}
     assert changed == {id for id, value in here.items() if str(value).startswith("scripts.")}
     assert {there[id].replace(inside.PACKAGE, "scripts", 1) for id in changed} == {here[id] for id in changed}
