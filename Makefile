@@ -18,15 +18,17 @@ LABEL_STAMP = $(LABEL)/.installed-$(shell cat $(LABEL_REQUIREMENTS) | cksum | cu
 FEDERATED = .venv-federated
 FEDERATED_REQUIREMENTS = $(REQUIREMENTS) requirements-federated.txt
 FEDERATED_STAMP = $(FEDERATED)/.installed-$(shell cat $(FEDERATED_REQUIREMENTS) | cksum | cut -d' ' -f1)
+INSTALLED = .venv-install
 
-.PHONY: demo test export-test lint setup clean label-setup label-test federated-setup federated-test
+.PHONY: demo test export-test install-test lint setup clean label-setup label-test federated-setup federated-test
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   phantoms, training, evaluation of all 15 subsets, report, inference: about 10 minutes on two CPU cores"
 	@echo "make test   the whole test suite"
-	@echo "make lint   style checks"
+	@echo "make lint   style and types"
 	@echo "make export-test      every network exported as ONNX, minutes each"
+	@echo "make install-test     the package installed in a fresh environment, used from another folder"
 	@echo "make label-test       a MONAI Label server that serves this bundle (Python 3.10 or 3.11: PYTHON=python3.11)"
 	@echo "make federated-test   three simulated sites on NVIDIA FLARE (likewise)"
 
@@ -65,6 +67,14 @@ test: $(STAMP)
 export-test: $(STAMP)
 	$(BIN)/python -m pytest -m exports
 
+# not editable, and anew each time: what is tested is what `pip install` leaves
+install-test: $(STAMP)
+	rm -rf $(INSTALLED)
+	$(PYTHON) -m venv $(INSTALLED)
+	$(INSTALLED)/bin/$(PIP_INSTALL) -r requirements-torch.txt
+	$(INSTALLED)/bin/$(PIP_INSTALL) .
+	INSTALLED=$(CURDIR)/$(INSTALLED) $(BIN)/python -m pytest tests_install
+
 label-test: $(LABEL_STAMP)
 	$(LABEL)/bin/python -m pytest tests_label
 
@@ -72,7 +82,7 @@ federated-test: $(FEDERATED_STAMP)
 	$(FEDERATED)/bin/python -m pytest tests_federated
 
 lint: $(STAMP)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(LABEL) $(FEDERATED) demo
+	rm -rf $(VENV) $(LABEL) $(FEDERATED) $(INSTALLED) demo

@@ -29,9 +29,15 @@ WEIGHTS = "models/model.pt"  # where MONAI looks for them
 LARGE_FILES = "large_files.yml"
 METADATA = ("configs/metadata.json", "metadata.json")  # one file; in git the second is a link to the first
 # What belongs to the bundle. Named one by one: a folder of patients that lies here is never packed by accident.
-FOLDERS = ("configs", "docs", "federated", "scripts", "tests", "tests_federated", "tests_label")
-FILES = ("LICENSE", "Makefile", "README.md", "metadata.json", "models/README.md", "pyproject.toml")
-ENDINGS = (".conf", ".css", ".html", ".json", ".md", ".npz", ".png", ".py", ".txt", ".yaml")
+FOLDERS = (
+    *("configs", "docs", "federated", "incomplete_segmentation", "scripts"),
+    *("tests", "tests_federated", "tests_install", "tests_label"),
+)
+FILES = (
+    *("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"),
+    *("hatch_build.py", "metadata.json", "models/README.md", "pyproject.toml"),
+)
+ENDINGS = (".conf", ".css", ".html", ".json", ".md", ".npz", ".png", ".py", ".txt", ".typed", ".yaml")
 WORKFLOWS = (TRAINING, INFERENCE) = ("train", "inference")  # configurations that stand by themselves
 # What the weights were made for: ids that a training run's configuration shares with those of the package
 MODEL_IDS = (

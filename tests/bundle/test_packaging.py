@@ -22,7 +22,7 @@ from scripts.networks.rfnet import RFNet
 from scripts.records.side_files import sha256, write_side_file
 
 ROOT = Path(__file__).parents[2]
-NOT_PACKED = {".gitignore", ".ci/run"}
+NOT_PACKED = {".gitignore", ".ci/run", ".pre-commit-config.yaml"}
 
 
 def performance(spacing):

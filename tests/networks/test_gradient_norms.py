@@ -56,7 +56,7 @@ def test_gradient_of_m2ftrans_is_the_slope_of_the_objective_that_has_the_referen
     image, label = reference_case
     arguments = PUBLISHED[name].arguments(reference_state_dict(name))
     network = load_reference(name, PUBLISHED[name].network(len(modalities), **arguments)).train()
-    objective, image = IncompleteMultiModalLoss(), hide(image, "1010")
+    objective, image = objective_of(), hide(image, "1010")
     held = []  # the spatial weights, which pass no gradient: they stay as they are when parameters move
 
     def hold(module, inputs, output):
