@@ -110,6 +110,32 @@ def test_hd95_is_in_millimetres_of_the_label_grid(tmp_path):
     assert rows[rows["metric"] == "hd95"]["value"].tolist() == pytest.approx([3 * 2.5] * 2)
 
 
+AXIAL = [[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 5, 0], [0, 0, 0, 1]]  # slices 5 mm apart, pixels of 1 mm
+SAGITTAL = [[0.0, 0, 5, 0], [-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]  # the same voxels, lying otherwise in the world
+
+
+@pytest.mark.parametrize("affine", [AXIAL, SAGITTAL])
+def test_scores_of_slices_five_millimetres_apart_are_those_made_by_hand(affine, tmp_path):
+    # The truth is a rod through five slices, the prediction one through the first three, one pixel (1 mm) beside it.
+    # From the prediction to the truth: 1, 1, 1 mm. From the truth to the prediction: 1, 1, 1 in the slices of both,
+    # sqrt(1 + 5^2) = 5.0990 one slice on, sqrt(1 + 10^2) = 10.0499 two slices on. The 95th percentile of those five
+    # lies 0.95 * (5 - 1) = 3.8 steps from the smallest: 5.0990 + 0.8 * (10.0499 - 5.0990) = 9.0597; of the others 1.
+    # Within 2 mm are 3 of 3 and 3 of 5 surface voxels: 6 / 8. Two voxels of 1 * 1 * 5 mm^3 too few are -0.010 mL.
+    truth, prediction = torch.zeros(2, 4, 4, 6, dtype=torch.uint8)
+    truth[1, 1, :5], prediction[1, 2, :3] = 3, 3
+    expected = {"dice": 0.0, "hd95": 9.0597, "nsd": 6 / 8, "volume_error": -0.010}
+    label = MetaTensor(truth[None], affine=torch.tensor(affine))
+    data = [{"case": "1", "image": MetaTensor(torch.ones(2, 4, 4, 6)), "label": label}]
+    settings = {"metrics": list(expected), "tolerance_mm": 2.0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Given, "__call__", lambda *_: MetaTensor(prediction[None, None]))
+        evaluate(data, subsets=["all"], folder=tmp_path, **settings)
+    rows = read_scores(tmp_path / "per_case.csv")
+    for region in REGIONS:
+        found = rows[rows["region"] == region].set_index("metric")["value"].to_dict()
+        assert found == pytest.approx(expected, abs=5e-5), region
+
+
 def test_the_mean_is_over_cases_first_then_subsets_then_regions():
     metrics = evaluate(metrics=["dice"]).state.metrics
     dice = {key: 1.0 if value is None else value for key, value in DICE.items()}
