@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..data.label_conventions import get_convention
 from ..utils.files import replacing
 
 # Okabe and Ito's palette, distinct to colour-blind readers
@@ -40,18 +42,34 @@ def draw_classes(panel: Axes, labels: NDArray) -> None:
         panel.contour(mask, levels=[0.5], colors=colours, linewidths=0.7)
 
 
-def class_names(regions: Mapping[str, Sequence[int]], num_classes: int) -> dict[int, str]:
-    """Name each class above the background by its number and the regions it belongs to.
+def class_names(
+    regions: Mapping[str, Sequence[int]], num_classes: int, conventions: Iterable[str | Mapping] = ()
+) -> dict[int, str]:
+    """Name each class above the background by what it is and the regions it belongs to: ``edema (WT)``.
 
     Args:
         regions: name of each region to the classes it unites.
         num_classes: with the background.
+        conventions: of the labels, whose table says what the classes are. Where none of them does, or two of them say
+            different things, classes go by their numbers: ``class 2 (WT)``.
     """
+    tissues = _tissue_names(conventions, num_classes)
     found = {}
     for value in range(1, num_classes):
         names = ", ".join(name.upper() for name, classes in regions.items() if value in classes)
-        found[value] = f"class {value} ({names})" if names else f"class {value}"
+        found[value] = f"{tissues[value]} ({names})" if names else tissues[value]
     return found
+
+
+def _tissue_names(conventions: Iterable[str | Mapping], num_classes: int) -> dict[int, str]:
+    known = []
+    for convention in conventions:
+        with suppress(ValueError):  # of another package, or of cases without labels
+            known.append(get_convention(convention).class_names)
+    classes = range(1, num_classes)
+    if known and all(value in known[0] for value in classes) and all(each == known[0] for each in known):
+        return {value: known[0][value] for value in classes}
+    return {value: f"class {value}" for value in classes}
 
 
 def shared_legend(figure: Figure, ncols: int, **look: Any) -> None:

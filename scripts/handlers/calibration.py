@@ -36,8 +36,8 @@ class CalibrationHandler(BrainProbabilitiesHandler):
 
     It is that of the region's probability over the voxels of the brain, on the network's grid (see
     ``scripts.metrics.calibration``). For each case the bins become the part ``calibration.json`` of the store, and the
-    errors ``further_scores`` of the item's output, for the handler of scores, which comes later. At the end the bins of
-    all cases that are done are added: ``calibration.json`` in the folder of the evaluation.
+    errors ``further_scores`` of the item's output, for the handler of scores. At the end the bins of all cases that are
+    done are added: ``calibration.json`` in the folder of the evaluation.
 
     Args:
         inferer: shows the probabilities of each case.

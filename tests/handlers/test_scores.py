@@ -71,8 +71,8 @@ def cases():
     return result
 
 
-def evaluate(data=None, subsets=None, folder=None, resume=False, before=(), policy="brats", **settings):
-    """Run an evaluation; with ``folder`` it keeps what it finds there; ``before`` it, other handlers."""
+def evaluate(data=None, subsets=None, folder=None, resume=False, before=(), after=(), policy="brats", **settings):
+    """Run an evaluation; with ``folder`` it keeps what it finds there; ``before`` and ``after`` it, other handlers."""
     data, inferer = data or cases(), Given(subsets)
     store = None if folder is None else CaseStore(str(folder), data, {"policy": policy, **settings}, resume=resume)
     handler = SubsetScoreHandler(inferer, NAMES, REGIONS, ScoreSettings(policy, **settings), store)
@@ -84,7 +84,7 @@ def evaluate(data=None, subsets=None, folder=None, resume=False, before=(), poli
         network=nn.Identity(),
         inferer=inferer,
         prepare_batch=prepare_case,
-        val_handlers=[*stored, *before, handler],
+        val_handlers=[*stored, *before, handler, *after],
     )
     engine.run()
     return engine
@@ -235,16 +235,36 @@ def test_a_case_that_failed_is_tried_again_when_resuming(tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text())["num_cases"] == 2
 
 
-def test_scores_of_other_handlers_stand_among_those_of_the_case(tmp_path):
-    class Further:
-        def attach(self, engine):
-            engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self)
+class Further:
+    """Adds a score to each case, or fails for one."""
 
-        def __call__(self, engine):
-            for output in engine.state.output:
-                output["further_scores"] = {"flair": {("wt", "ece"): 0.25}}
+    def __init__(self, fails_for=None):
+        self.fails_for = fails_for
 
-    evaluate(folder=tmp_path, before=[Further()])
+    def attach(self, engine):
+        engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self)
+
+    def __call__(self, engine):
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            if item["case"] == self.fails_for:
+                raise ValueError("the disk is full")
+            output["further_scores"] = {"flair": {("wt", "ece"): 0.25}}
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_case_that_any_handler_fails_for_is_not_done_and_in_no_number(tmp_path, place):
+    handlers = {place: [Further(fails_for="1")]}
+    metrics = [evaluate(folder=folder, **handlers).state.metrics for folder in (tmp_path, None)]
+    assert json.loads((tmp_path / "summary.json").read_text())["failed_cases"] == {"1": "the disk is full"}
+    assert [file.name for file in (tmp_path / "cases").iterdir()] == ["2.scores.json"]
+    for found in metrics:
+        assert found["dice_wt"] == pytest.approx(DICE["2", "flair", "wt"])
+    assert evaluate(folder=tmp_path, resume=True).state.iteration == 1, "it is tried again"
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_scores_of_other_handlers_stand_among_those_of_the_case(tmp_path, place):
+    evaluate(folder=tmp_path, **{place: [Further()]})
     rows = read_scores(tmp_path / "per_case.csv")
     further = rows[rows["metric"] == "ece"]
     assert further[["case", "subset", "region"]].values.tolist() == [["1", "flair", "wt"], ["2", "flair", "wt"]]
