@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 import pandas as pd
 
+from ..metrics.empty_policy import EMPTY_POLICIES
 from ..metrics.lesions import JOINING_STEPS, MISSED_MM, SMALLEST_MM3
 
 Values = TypeVar("Values", pd.Series, pd.DataFrame)
@@ -96,6 +98,27 @@ def small_region_rule(region: str) -> tuple[str, int] | None:
     """
     match = re.fullmatch(r"(.+)_min(\d+)", region)
     return (match[1], int(match[2])) if match else None
+
+
+def policy_in_words(name: str | None) -> str | None:
+    """Say an empty-mask policy in one line; ``None`` where there is none of that name."""
+    if name not in EMPTY_POLICIES:
+        return None
+    policy = EMPTY_POLICIES[name]
+    return (
+        f"prediction and truth both empty: {_listed(policy.both_empty)}; "
+        f"exactly one of them empty: {_listed(policy.one_empty)}"
+    )
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    words = {metric: "undefined" if math.isnan(value) else f"{value:g}" for metric, value in values.items()}
+    return ", ".join(f"{metric} {word}" for metric, word in words.items())
+
+
+def plain_regions(regions: Iterable[str]) -> list[str]:
+    """Leave out the regions that follow from others by the rule for small predictions."""
+    return [region for region in regions if small_region_rule(region) is None]
 
 
 def region_in_words(region: str) -> str | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from math import isfinite, nan
-from statistics import fmean
 from typing import Any
 
 import ignite.distributed as idist
@@ -23,6 +22,7 @@ from ..evaluation.summary import summarise
 from ..evaluation.tables import ScoreWriter
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..metrics.scores import CaseScorer, Scores, ScoreSettings
+from ..metrics.undefined import mean_of_defined, or_nan, or_none
 from ..modalities import subset_name
 from ..networks.base import acquired_modalities
 
@@ -146,17 +146,17 @@ class SubsetScoreHandler:
             self._write_tables(self.store, getattr(engine, "failures", {}))
         else:
             self._join(idist.all_gather(self.dice))
-        means = {key: fmean(defined) for key, defined in self.dice.items()}  # of a region and subset
+        means = {key: mean_of_defined(values) for key, values in self.dice.items()}  # of a region and subset
         per_region = {
-            region: fmean(mean for (r, _), mean in means.items() if r == region)
+            region: mean_of_defined(mean for (r, _), mean in means.items() if r == region)
             for region in self.regions
             if any(r == region for r, _ in means)
         }
         engine.state.metrics.update({f"dice_{region}": value for region, value in per_region.items()})
-        engine.state.metrics["mean_dice"] = fmean(per_region.values()) if per_region else nan
+        engine.state.metrics["mean_dice"] = or_nan(mean_of_defined(per_region.values()))
         for subset in dict.fromkeys(subset for _, subset in means):
             of_subset = [mean for (_, name), mean in means.items() if name == subset]
-            engine.state.metrics[f"dice/{subset.replace('+', '-')}"] = fmean(of_subset)
+            engine.state.metrics[f"dice/{subset.replace('+', '-')}"] = mean_of_defined(of_subset)
 
     def _join(self, processes: Sequence[Mapping[tuple[str, str], list[float]]]) -> None:
         """Count what every process has counted."""
@@ -186,7 +186,7 @@ def _to_json(scores: Mapping[str, Scores]) -> dict[str, dict[str, dict[str, floa
     nested: dict[str, dict[str, dict[str, float | None]]] = {}
     for subset, of_subset in scores.items():
         for (region, metric), value in of_subset.items():
-            nested.setdefault(subset, {}).setdefault(region, {})[metric] = value if isfinite(value) else None
+            nested.setdefault(subset, {}).setdefault(region, {})[metric] = or_none(value)
     return nested
 
 
@@ -194,7 +194,7 @@ def _from_json(nested: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -
     """Undo ``_to_json``."""
     return {
         subset: {
-            (region, metric): nan if value is None else value
+            (region, metric): or_nan(value)
             for region, of_region in of_subset.items()
             for metric, value in of_region.items()
         }

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 from ..evaluation.origin import origin_in_words
+from ..metrics.undefined import mean_of_defined
 from ..records.side_files import SHOWN
 from .inputs import Evaluation, is_plain
 from .numbers import interval, number, title_of
@@ -85,7 +85,7 @@ def subset_means(evaluation: Evaluation) -> dict[str, float]:
     values: dict[str, list[float]] = {}
     for (subset, _), mean in _defined(evaluation).items():
         values.setdefault(subset, []).append(mean)
-    return {subset: fmean(of_regions) for subset, of_regions in values.items()}
+    return {subset: mean_of_defined(of_regions) for subset, of_regions in values.items()}
 
 
 def remarks(evaluation: Evaluation) -> list[str]:

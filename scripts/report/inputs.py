@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
-from ..evaluation.descriptions import small_region_rule
+from ..evaluation.descriptions import plain_regions
 from ..evaluation.origin import TRAINING_FILE
 from ..evaluation.store import CASES_FOLDER, SETTINGS_FILE
 from ..evaluation.tables import read_scores
@@ -67,7 +67,7 @@ class Evaluation(NamedTuple):
     @property
     def regions(self) -> list[str]:
         """Regions as configured, without those derived from them by a smallest size."""
-        return [region for region in self.summary["regions"] if small_region_rule(region) is None]
+        return plain_regions(self.summary["regions"])
 
 
 class Training(NamedTuple):

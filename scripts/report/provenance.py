@@ -127,7 +127,9 @@ def _knobs(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """List the ids at the root that are values, and components with their own values; no reference, no expression."""
     knobs = []
     for name, value in config.items():
-        if target_name(value)[:1].isupper():  # a class; what functions make is said where it belongs
+        if target_name(value)[:1].islower():  # what functions make is said where it belongs
+            continue
+        if target_name(value):
             inner = {key: each for key, each in value.items() if key != "_target_" and is_plain(each)}
             text = ", ".join(f"{key} {_text(each)}" for key, each in inner.items())
             knobs.append((name, target_name(value) + (f": {text}" if text else "")))
