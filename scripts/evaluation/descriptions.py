@@ -17,6 +17,7 @@ from ..metrics.lesions import JOINING_STEPS, MISSED_MM, SMALLEST_MM3
 
 Values = TypeVar("Values", pd.Series, pd.DataFrame)
 
+UNDEFINED = "-"
 HIGHER, LOWER, ZERO = "higher", "lower", "closer to zero"
 SURFACES_IN_WORDS = {
     "monai": "larger of the two directed 95th percentiles (MONAI, BraTS)",
@@ -48,6 +49,13 @@ class Metric:
     def direction(self) -> int:
         """1 where a rise is an improvement, -1 where a fall is."""
         return 1 if self.better == HIGHER else -1
+
+    def text(self, value: float | None, sign: str = "") -> str:
+        """Write a value, with its sign where ``sign`` is ``+``; a dash where it is not defined."""
+        if value is None or not math.isfinite(value):
+            return UNDEFINED
+        rounded = round(value, self.decimals) + 0.0  # makes -0 to 0
+        return f"{rounded:{sign}.{self.decimals}f}"
 
     def comparable(self, values: Values) -> Values:
         """Make values of which one way is better: errors of either sign become their size."""
