@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..data.label_conventions import get_convention
 from ..utils.files import replacing
 
 # Okabe and Ito's palette, distinct to colour-blind readers
@@ -43,33 +41,21 @@ def draw_classes(panel: Axes, labels: NDArray) -> None:
 
 
 def class_names(
-    regions: Mapping[str, Sequence[int]], num_classes: int, conventions: Iterable[str | Mapping] = ()
+    regions: Mapping[str, Sequence[int]], num_classes: int, tissues: Mapping[int, str] | None = None
 ) -> dict[int, str]:
     """Name each class above the background by what it is and the regions it belongs to: ``edema (WT)``.
 
     Args:
         regions: name of each region to the classes it unites.
         num_classes: with the background.
-        conventions: of the labels, whose table says what the classes are. Where none of them does, or two of them say
-            different things, classes go by their numbers: ``class 2 (WT)``.
+        tissues: what the classes are; where one is not said, it goes by its number: ``class 2 (WT)``.
     """
-    tissues = _tissue_names(conventions, num_classes)
     found = {}
     for value in range(1, num_classes):
         names = ", ".join(name.upper() for name, classes in regions.items() if value in classes)
-        found[value] = f"{tissues[value]} ({names})" if names else tissues[value]
+        tissue = (tissues or {}).get(value, f"class {value}")
+        found[value] = f"{tissue} ({names})" if names else tissue
     return found
-
-
-def _tissue_names(conventions: Iterable[str | Mapping], num_classes: int) -> dict[int, str]:
-    known = []
-    for convention in conventions:
-        with suppress(ValueError):  # of another package, or of cases without labels
-            known.append(get_convention(convention).class_names)
-    classes = range(1, num_classes)
-    if known and all(value in known[0] for value in classes) and all(each == known[0] for each in known):
-        return {value: known[0][value] for value in classes}
-    return {value: f"class {value}" for value in classes}
 
 
 def shared_legend(figure: Figure, ncols: int, **look: Any) -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 import pandas as pd
 
+from ..data.label_conventions import get_convention
 from ..metrics.empty_policy import EMPTY_POLICIES
 from ..metrics.lesions import JOINING_STEPS, MISSED_MM, SMALLEST_MM3
 
@@ -122,6 +124,15 @@ def policy_in_words(name: str | None) -> str | None:
 def _listed(values: Mapping[str, float]) -> str:
     words = {metric: "undefined" if math.isnan(value) else f"{value:g}" for metric, value in values.items()}
     return ", ".join(f"{metric} {word}" for metric, word in words.items())
+
+
+def tissue_names(conventions: Iterable[str | Mapping]) -> dict[int, str]:
+    """Say what the classes are, by the conventions of their labels; nothing where none says it, or two disagree."""
+    known = []
+    for convention in conventions:
+        with suppress(ValueError):  # of somebody's own, or of cases without labels
+            known.append(dict(get_convention(convention).class_names))
+    return known[0] if known and all(each == known[0] for each in known) else {}
 
 
 def plain_regions(regions: Iterable[str]) -> list[str]:

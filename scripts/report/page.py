@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..drawing.figures import class_colour, class_names
+from ..evaluation.descriptions import tissue_names
 from ..evaluation.markdown import COUNTING
 from .curves import curve_sections
 from .differences import COLOUR_MAP as DIFFERENCE_COLOURS
@@ -140,7 +141,8 @@ def _classes(run: Run) -> list[tuple[str, str]]:
     if not (isinstance(regions, dict) and isinstance(num_classes, int)):
         return []
     labels = run.record.get("data", {}).get("labels") or [run.config.get("label_convention", "")]
-    return [(name, class_colour(value)) for value, name in class_names(regions, num_classes, labels).items()]
+    names = class_names(regions, num_classes, tissue_names(labels))
+    return [(name, class_colour(value)) for value, name in names.items()]
 
 
 def _curves(training: Training) -> list[Figure]:

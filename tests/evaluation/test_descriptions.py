@@ -14,6 +14,7 @@ from scripts.evaluation.descriptions import (
     policy_in_words,
     region_in_words,
     small_region_rule,
+    tissue_names,
 )
 
 
@@ -51,3 +52,10 @@ def test_policies_are_told_in_words():
 
 def test_plain_regions_are_those_that_follow_from_no_other():
     assert plain_regions(["wt", "et", "et_min500", "min_one"]) == ["wt", "et", "min_one"]
+
+
+def test_what_classes_are_is_told_by_the_conventions_of_their_labels():
+    glioma = {0: "background", 1: "necrotic core", 2: "edema", 3: "enhancing tumor"}
+    assert tissue_names(["brats2021", "none", "msd"]) == glioma, "of one task, where there are labels"
+    for unclear in ([], ["brats2021", "myops2020"], ["somebody's"]):
+        assert tissue_names(unclear) == {}
