@@ -40,17 +40,21 @@ def draw_classes(panel: Axes, labels: NDArray) -> None:
         panel.contour(mask, levels=[0.5], colors=colours, linewidths=0.7)
 
 
-def class_names(regions: Mapping[str, Sequence[int]], num_classes: int) -> dict[int, str]:
-    """Name each class above the background by its number and the regions it belongs to.
+def class_names(
+    regions: Mapping[str, Sequence[int]], num_classes: int, tissues: Mapping[int, str] | None = None
+) -> dict[int, str]:
+    """Name each class above the background by what it is and the regions it belongs to: ``edema (WT)``.
 
     Args:
         regions: name of each region to the classes it unites.
         num_classes: with the background.
+        tissues: what the classes are; where one is not said, it goes by its number: ``class 2 (WT)``.
     """
     found = {}
     for value in range(1, num_classes):
         names = ", ".join(name.upper() for name, classes in regions.items() if value in classes)
-        found[value] = f"class {value} ({names})" if names else f"class {value}"
+        tissue = (tissues or {}).get(value, f"class {value}")
+        found[value] = f"{tissue} ({names})" if names else tissue
     return found
 
 

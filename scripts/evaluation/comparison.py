@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..metrics.statistics import NUM_RESAMPLES, bootstrap_interval, holm, mean_over_subsets, signed_rank_test
+from ..metrics.undefined import mean_of_defined
 from .descriptions import directed_metric
 from .store import SETTINGS_FILE
 from .tables import CONVENTIONS, case_by_subset, check_rows, num_modalities, read_scores, subsets_in_order
@@ -168,11 +169,11 @@ def _difference(
     baseline: NDArray, run: NDArray, differences: NDArray, direction: int, num_resamples: int
 ) -> dict[str, Any]:
     """Compare paired scores: ``(N, K)`` of each case and subset, NaN where there is no pair."""
-    defined = ~np.isnan(differences)
+    defined = np.isfinite(differences)
     differences = differences[defined.any(axis=1)]
     mean = mean_over_subsets(differences)
     low, high = bootstrap_interval(differences, num_resamples) or (None, None)
-    p, note = signed_rank_test(np.nanmean(differences, axis=1) if len(differences) else [])
+    p, note = signed_rank_test([mean_of_defined(of_case) for of_case in differences.tolist()])
     return {
         "n": len(differences),
         "num_pairs": int(defined.sum()),

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from ..metrics.statistics import CONFIDENCE, SEED, SIGNIFICANT
 from .comparison import NUM_MODALITIES, OVERALL, SUBSET, Evaluation, common_cases
-from .descriptions import ZERO, metric_of
+from .descriptions import UNDEFINED, ZERO, metric_of
 from .markdown import LEGEND, convention_lines, padded, subset_cells
 from .summary import conventions
 from .tables import modalities_in_order
@@ -100,7 +100,7 @@ def _family_line(metric: str, found: pd.DataFrame) -> str:
 
 def _difference_table(metric: str, found: pd.DataFrame, modalities: Sequence[str]) -> list[list[str]]:
     """Lay out the differences of one region: a row for each subset and average."""
-    decimals = metric_of(metric).decimals
+    text = metric_of(metric).text
     titles = ["baseline", "run", "difference", "p", "p (Holm)", "reading", "note"]
     table = [["modalities", *modalities, "n", *titles]]
     blank = [""] * len(modalities)
@@ -110,34 +110,29 @@ def _difference_table(metric: str, found: pd.DataFrame, modalities: Sequence[str
             NUM_MODALITIES: [f"mean of {row['group']}", *blank],
             OVERALL: [OVERALL, *blank],
         }[row["level"]]
-        means = [_number(row[name], decimals) for name in ("baseline_mean", "run_mean")]
+        means = [text(row[name]) for name in ("baseline_mean", "run_mean")]
         star = " *" if row["p_holm"] < SIGNIFICANT else ""
-        table.append([*start, str(row["n"]), *means, _difference_cell(row, decimals), _p(row["p"]), _p(row["p_holm"])])
+        table.append([*start, str(row["n"]), *means, _difference_cell(row, text), _p(row["p"]), _p(row["p_holm"])])
         undefined = f"{row['num_undefined']} undefined" if row["num_undefined"] else ""
         table[-1] += [row["reading"] + star, "; ".join(filter(None, (row["note"], undefined)))]
     return table
 
 
-def _difference_cell(row: Mapping[str, Any], decimals: int) -> str:
-    if pd.isna(row["low"]):
-        return _number(row["difference"], decimals, "+")
-    return f"{row['difference']:+.{decimals}f} [{row['low']:+.{decimals}f}, {row['high']:+.{decimals}f}]"
-
-
-def _number(value: float, decimals: int, sign: str = "") -> str:
-    return "-" if pd.isna(value) else f"{value:{sign}.{decimals}f}"
+def _difference_cell(row: Mapping[str, Any], text: Callable[[float, str], str]) -> str:
+    difference, low, high = (text(row[name], "+") for name in ("difference", "low", "high"))
+    return difference if pd.isna(row["low"]) else f"{difference} [{low}, {high}]"
 
 
 def _p(value: float) -> str:
-    return "-" if pd.isna(value) else "<0.0001" if value < 1e-4 else f"{value:.4f}"
+    return UNDEFINED if pd.isna(value) else "<0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
 def _rate_table(metric: str, found: pd.DataFrame) -> list[list[str]]:
     """Lay out the monotonicity: a row for each region, added modality and run."""
-    decimals = metric_of(metric).decimals
+    text = metric_of(metric).text
     table = [["region", "added", "run", "n", "worse", "mean change", "mean worsening"]]
     for (region, added), rows in found.groupby(["region", "added"], sort=False):
         for row in rows.itertuples():
-            numbers = [_number(row.mean_change, decimals, "+"), _number(row.mean_worsening, decimals)]
+            numbers = [text(row.mean_change, "+"), text(row.mean_worsening)]
             table.append([region.upper(), added, row.run, str(row.n), f"{row.rate:.1%}", *numbers])
     return table

@@ -4,17 +4,22 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 import pandas as pd
 
+from ..data.label_conventions import get_convention
+from ..metrics.empty_policy import EMPTY_POLICIES
 from ..metrics.lesions import JOINING_STEPS, MISSED_MM, SMALLEST_MM3
 
 Values = TypeVar("Values", pd.Series, pd.DataFrame)
 
+UNDEFINED = "-"
 HIGHER, LOWER, ZERO = "higher", "lower", "closer to zero"
 SURFACES_IN_WORDS = {
     "monai": "larger of the two directed 95th percentiles (MONAI, BraTS)",
@@ -46,6 +51,13 @@ class Metric:
     def direction(self) -> int:
         """1 where a rise is an improvement, -1 where a fall is."""
         return 1 if self.better == HIGHER else -1
+
+    def text(self, value: float | None, sign: str = "") -> str:
+        """Write a value, with its sign where ``sign`` is ``+``; a dash where it is not defined."""
+        if value is None or not math.isfinite(value):
+            return UNDEFINED
+        rounded = round(value, self.decimals) + 0.0  # makes -0 to 0
+        return f"{rounded:{sign}.{self.decimals}f}"
 
     def comparable(self, values: Values) -> Values:
         """Make values of which one way is better: errors of either sign become their size."""
@@ -96,6 +108,36 @@ def small_region_rule(region: str) -> tuple[str, int] | None:
     """
     match = re.fullmatch(r"(.+)_min(\d+)", region)
     return (match[1], int(match[2])) if match else None
+
+
+def policy_in_words(name: str | None) -> str | None:
+    """Say an empty-mask policy in one line; ``None`` where there is none of that name."""
+    if name not in EMPTY_POLICIES:
+        return None
+    policy = EMPTY_POLICIES[name]
+    return (
+        f"prediction and truth both empty: {_listed(policy.both_empty)}; "
+        f"exactly one of them empty: {_listed(policy.one_empty)}"
+    )
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    words = {metric: "undefined" if math.isnan(value) else f"{value:g}" for metric, value in values.items()}
+    return ", ".join(f"{metric} {word}" for metric, word in words.items())
+
+
+def tissue_names(conventions: Iterable[str | Mapping]) -> dict[int, str]:
+    """Say what the classes are, by the conventions of their labels; nothing where none says it, or two disagree."""
+    known = []
+    for convention in conventions:
+        with suppress(ValueError):  # of somebody's own, or of cases without labels
+            known.append(dict(get_convention(convention).class_names))
+    return known[0] if known and all(each == known[0] for each in known) else {}
+
+
+def plain_regions(regions: Iterable[str]) -> list[str]:
+    """Leave out the regions that follow from others by the rule for small predictions."""
+    return [region for region in regions if small_region_rule(region) is None]
 
 
 def region_in_words(region: str) -> str | None:

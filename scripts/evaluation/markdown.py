@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.files import replacing, write_json
-from .descriptions import metric_of
+from .descriptions import UNDEFINED, Metric, metric_of
 
 COUNTING = (
     "n: cases with that subset; in rows of several subsets, pairs of case and subset. "
@@ -80,19 +80,18 @@ def _table_lines(summary: Mapping[str, Any], metric: str) -> list[str]:
     for start, statistics in rows:
         entries = [statistics.get(region, {}).get(metric) for region in regions]
         count = max((entry["n"] + entry["num_nan"] for entry in entries if entry), default=0)
-        decimals = metric_of(metric).decimals
-        table.append([*start, *(_cell(entry, count, decimals) for entry in entries), str(count)])
+        table.append([*start, *(_cell(entry, count, metric_of(metric)) for entry in entries), str(count)])
     return padded(table)
 
 
-def _cell(entry: Mapping[str, Any] | None, count: int, decimals: int) -> str:
+def _cell(entry: Mapping[str, Any] | None, count: int, metric: Metric) -> str:
     """Write ``mean ± sd [low, high]``; a cell of fewer values than the row's count carries its own."""
     if entry is None or entry["mean"] is None:
-        return "undefined" if entry else "-"
-    spread = "" if entry["sd"] is None else f" ± {entry['sd']:.{decimals}f}"
-    interval = "" if entry["low"] is None else f" [{entry['low']:.{decimals}f}, {entry['high']:.{decimals}f}]"
+        return "undefined" if entry else UNDEFINED
+    spread = "" if entry["sd"] is None else f" ± {metric.text(entry['sd'])}"
+    interval = "" if entry["low"] is None else f" [{metric.text(entry['low'])}, {metric.text(entry['high'])}]"
     fewer = "" if entry["n"] == count else f" (n={entry['n']})"
-    return f"{entry['mean']:.{decimals}f}{spread}{interval}{fewer}"
+    return f"{metric.text(entry['mean'])}{spread}{interval}{fewer}"
 
 
 def write_summary(summary: Mapping[str, Any], json_path: str | Path, markdown_path: str | Path) -> None:

@@ -75,15 +75,35 @@ def synthetic_only(origin: Mapping[str, Any]) -> bool:
 
 
 def origin_in_words(origin: Mapping[str, Any]) -> str:
-    """Say in one line what `origin_of` found."""
-    data, initial = origin.get("trained_on"), origin.get("initial_file")
+    """Say in one line what `origin_of` found; trainings in a row on data of one description are said once."""
+    stages: list[tuple[str, str, int]] = []  # file and words of a training, and how many in a row those words say
+    for each in [origin, *ancestors(origin)]:
+        words = _trained_in_words(each)
+        if stages and stages[-1][1] == words:
+            stages[-1] = (*stages[-1][:2], stages[-1][2] + 1)
+        else:
+            stages.append((each["file"], words, 1))
+    repeated = {number: f", in {number} trainings, one after the other" for _, _, number in stages if number > 1}
+    return "; started from ".join(f"{file}{words}{repeated.get(number, '')}" for file, words, number in stages)
+
+
+def ancestors(origin: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """List the weights that a training started from, those that theirs started from, and so on."""
+    found = []
+    while origin.get("initial_file") is not None:
+        origin = origin["initial_file"]
+        found.append(origin)
+    return found
+
+
+def _trained_in_words(origin: Mapping[str, Any]) -> str:
+    data = origin.get("trained_on")
     if data is None:
-        return f"{origin['file']}: {origin['note']}"
+        return f": {origin['note']}"
     mixed = 0 < data["num_synthetic"] < data["num_cases"]
     cases = f"{data['name']}, section {data['section']}, {counted(data['num_cases'], 'case')}"
     cases += f", {data['num_synthetic']} of them synthetic" if mixed else ""
-    words = f"{SYNTHETIC_ONLY}: {cases}" if synthetic_only(origin) else f"trained on {cases}"
-    return f"{origin['file']}, {words}" + ("" if initial is None else f"; started from {origin_in_words(initial)}")
+    return f", {SYNTHETIC_ONLY}: {cases}" if synthetic_only(origin) else f", trained on {cases}"
 
 
 def _misfit_of_initial(record: Mapping[str, Any], place: str = "the file") -> str | None:

@@ -29,8 +29,9 @@ class CaseStore:
     """Keep the results of each case in files of their own under ``<output_dir>/cases``.
 
     Handlers write parts, ``cases/<case>.<part>``; a case is done when its ``scores.json`` is there, which is written
-    last. What every number depends on stands in ``evaluation.json``; results of other settings are never mixed. So
-    memory does not grow with the number of cases, and a killed evaluation goes on with those that are not done.
+    when all handlers are done with it. What every number depends on stands in ``evaluation.json``; results of other
+    settings are never mixed. So memory does not grow with the number of cases, and a killed evaluation goes on with
+    those that are not done.
 
     Attach to the evaluator before the handlers that use it, and let its dataset take ``remaining()``. Several processes
     may share the cases and the folder: the first one prepares it while the others wait.

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..metrics.empty_policy import EMPTY_POLICIES
 from ..metrics.statistics import CONFIDENCE, NUM_RESAMPLES, SEED, bootstrap_interval, mean_over_subsets
-from .descriptions import SURFACES_IN_WORDS, metric_of, region_in_words
+from .descriptions import SURFACES_IN_WORDS, metric_of, policy_in_words, region_in_words
 from .tables import (
     CONVENTIONS,
     case_by_subset,
@@ -93,7 +92,7 @@ def conventions(rows: pd.DataFrame) -> dict[str, Any]:
     rules = {region: region_in_words(region) for region in rows["region"].unique()}
     return {
         "empty_policy": policy,
-        "empty_policy_in_words": EMPTY_POLICIES[policy].in_words() if policy in EMPTY_POLICIES else None,
+        "empty_policy_in_words": policy_in_words(policy),
         "surface": surface,
         "surface_in_words": SURFACES_IN_WORDS.get(surface),
         "regions_in_words": {region: words for region, words in rules.items() if words},
@@ -127,7 +126,7 @@ def _statistics(matrices: Matrices, subsets: list[str], num_resamples: int) -> S
         if not found:
             continue
         matrix = values[found].to_numpy()  # (cases, subsets)
-        defined = matrix[~np.isnan(matrix)]
+        defined = matrix[np.isfinite(matrix)]
         low, high = bootstrap_interval(matrix, num_resamples) or (None, None)
         table.setdefault(region, {})[metric] = {
             "mean": mean_over_subsets(matrix),

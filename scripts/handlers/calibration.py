@@ -18,8 +18,9 @@ from torch import Tensor
 from ..evaluation.store import CaseStore
 from ..evaluation.temperature import read_temperatures, scale, temperature_for
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
-from ..metrics.calibration import NUM_BINS, expected_calibration_error, reliability_bins, reliability_table
+from ..metrics.calibration import COUNT, NUM_BINS, expected_calibration_error, reliability_bins
 from ..metrics.scores import Scores
+from ..metrics.undefined import or_none
 from ..modalities import subset_name
 from ..utils.files import write_json
 from ..utils.flags import as_flag
@@ -36,8 +37,8 @@ class CalibrationHandler(BrainProbabilitiesHandler):
 
     It is that of the region's probability over the voxels of the brain, on the network's grid (see
     ``scripts.metrics.calibration``). For each case the bins become the part ``calibration.json`` of the store, and the
-    errors ``further_scores`` of the item's output, for the handler of scores, which comes later. At the end the bins of
-    all cases that are done are added: ``calibration.json`` in the folder of the evaluation.
+    errors ``further_scores`` of the item's output, for the handler of scores. At the end the bins of all cases that are
+    done are added: ``calibration.json`` in the folder of the evaluation.
 
     Args:
         inferer: shows the probabilities of each case.
@@ -136,3 +137,18 @@ class CalibrationHandler(BrainProbabilitiesHandler):
 
 def _tables(sums: Mapping[str, Mapping[str, NDArray]]) -> dict[str, dict[str, dict[str, Any]]]:
     return {key: {region: reliability_table(bins) for region, bins in each.items()} for key, each in sums.items()}
+
+
+def reliability_table(bins: NDArray) -> dict[str, Any]:
+    """Make bins ``(3, 15)`` of one region ready for JSON: ECE, and count, mean probability and observed share by bin.
+
+    The last two are ``None`` in bins without voxels.
+    """
+    means = np.divide(bins[1:], bins[COUNT], out=np.full_like(bins[1:], np.nan), where=bins[COUNT] > 0)
+    probability, observed = (list(map(or_none, row)) for row in means.tolist())
+    return {
+        "ece": expected_calibration_error(bins),
+        "count": bins[COUNT].astype(int).tolist(),
+        "mean_probability": probability,
+        "observed": observed,
+    }

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..evaluation.store import CaseStore
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..metrics.modality_gap import modality_gap
+from ..metrics.undefined import or_none
 from ..networks.base import acquired_modalities
 from ..utils.files import replacing, write_json
 
@@ -93,7 +94,7 @@ class LatentFeaturesHandler:
         acquired = acquired_modalities(torch.as_tensor(item["image"])[None])[0].cpu()
         if not torch.isfinite(mean[acquired]).all():
             logger.warning("case %s has latent features that are not finite; has the training diverged?", case)
-        listed = [[value if math.isfinite(value) else None for value in row] for row in mean.tolist()]
+        listed = [list(map(or_none, row)) for row in mean.tolist()]
         self.store.write(case, FEATURES, listed)
 
     @idist.one_rank_only()
@@ -106,6 +107,6 @@ class LatentFeaturesHandler:
         names = {"cases": np.array(found, dtype=str), "modalities": np.array(self.modalities, dtype=str)}
         with replacing(self.store.output_dir / FEATURES_FILE) as temporary:
             np.savez(temporary, features=features, **names, level=np.array(level))
-        numbers = {name: value if math.isfinite(value) else None for name, value in result._asdict().items()}
+        numbers = {name: or_none(value) for name, value in result._asdict().items()}
         write_json(self.store.output_dir / GAP_FILE, {**numbers, "num_cases": len(found), "level": level})
         logger.info("modality gap %.3g; latent features are in %s", result.gap, self.store.output_dir / FEATURES_FILE)

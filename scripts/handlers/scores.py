@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from math import isfinite, nan
-from statistics import fmean
 from typing import Any
 
 import ignite.distributed as idist
@@ -23,6 +22,7 @@ from ..evaluation.summary import summarise
 from ..evaluation.tables import ScoreWriter
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..metrics.scores import CaseScorer, Scores, ScoreSettings
+from ..metrics.undefined import mean_of_defined, or_nan, or_none
 from ..modalities import subset_name
 from ..networks.base import acquired_modalities
 
@@ -40,9 +40,10 @@ class SubsetScoreHandler:
 
     With a ``store`` the scores of each case go there as the case completes, and behind the last one ``per_case.csv``
     (one row for each case, subset, region and metric), ``summary.json`` and ``summary.md`` are made of what the store
-    holds, from whichever run or process; by the first process, which alone has the metrics then. A handler before this
-    one may add scores: what it puts into an item's output as ``further_scores``, subset to ``{(region, metric):
-    value}``.
+    holds, from whichever run or process; by the first process, which alone has the metrics then. Other handlers may
+    add scores as the case completes: what they put into an item's output as ``further_scores``, subset to ``{(region,
+    metric): value}``. A case counts, and is done, when all handlers are done with it, whatever their order; one that
+    any of them fails for is in no number.
 
     Where no case was scored, ``mean_dice`` is NaN.
 
@@ -71,11 +72,14 @@ class SubsetScoreHandler:
         self.settings = settings
         self.store = store
         self.dice: dict[tuple[str, str], list[float]] = {}
+        self.found: list[tuple[str, dict[str, Scores]]] = []  # of the case at hand: its name, its scores
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
         engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._clear)
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._score)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._keep)  # behind all that looks at a case
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
 
     def _start(self, engine: Engine) -> None:
@@ -83,15 +87,22 @@ class SubsetScoreHandler:
         for name in (TABLE, *SUMMARIES) if self.store is not None else ():  # of an earlier run
             (self.store.output_dir / name).unlink(missing_ok=True)
 
+    def _clear(self, engine: Engine) -> None:
+        self.found = []
+
     def _score(self, engine: Engine) -> None:
-        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            scores = self.score({**item, **output})
+        pairs = zip(engine.state.batch, engine.state.output, strict=True)
+        self.found = [(str(item["case"]), self.score({**item, **output})) for item, output in pairs]
+
+    def _keep(self, engine: Engine) -> None:
+        """Take down what was found of a case; of one that failed there is no output."""
+        for (case, scores), output in zip(self.found, engine.state.output, strict=False):
             for subset, further in output.get("further_scores", {}).items():
                 scores[subset] |= further
             if self.store is None:
                 self._count(scores)
             else:
-                self.store.write(str(item["case"]), SCORES, _to_json(scores))
+                self.store.write(case, SCORES, _to_json(scores))
 
     def _count(self, scores: Mapping[str, Scores]) -> None:
         for subset, of_subset in scores.items():
@@ -135,17 +146,17 @@ class SubsetScoreHandler:
             self._write_tables(self.store, getattr(engine, "failures", {}))
         else:
             self._join(idist.all_gather(self.dice))
-        means = {key: fmean(defined) for key, defined in self.dice.items()}  # of a region and subset
+        means = {key: mean_of_defined(values) for key, values in self.dice.items()}  # of a region and subset
         per_region = {
-            region: fmean(mean for (r, _), mean in means.items() if r == region)
+            region: mean_of_defined(mean for (r, _), mean in means.items() if r == region)
             for region in self.regions
             if any(r == region for r, _ in means)
         }
         engine.state.metrics.update({f"dice_{region}": value for region, value in per_region.items()})
-        engine.state.metrics["mean_dice"] = fmean(per_region.values()) if per_region else nan
+        engine.state.metrics["mean_dice"] = or_nan(mean_of_defined(per_region.values()))
         for subset in dict.fromkeys(subset for _, subset in means):
             of_subset = [mean for (_, name), mean in means.items() if name == subset]
-            engine.state.metrics[f"dice/{subset.replace('+', '-')}"] = fmean(of_subset)
+            engine.state.metrics[f"dice/{subset.replace('+', '-')}"] = mean_of_defined(of_subset)
 
     def _join(self, processes: Sequence[Mapping[tuple[str, str], list[float]]]) -> None:
         """Count what every process has counted."""
@@ -175,7 +186,7 @@ def _to_json(scores: Mapping[str, Scores]) -> dict[str, dict[str, dict[str, floa
     nested: dict[str, dict[str, dict[str, float | None]]] = {}
     for subset, of_subset in scores.items():
         for (region, metric), value in of_subset.items():
-            nested.setdefault(subset, {}).setdefault(region, {})[metric] = value if isfinite(value) else None
+            nested.setdefault(subset, {}).setdefault(region, {})[metric] = or_none(value)
     return nested
 
 
@@ -183,7 +194,7 @@ def _from_json(nested: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -
     """Undo ``_to_json``."""
     return {
         subset: {
-            (region, metric): nan if value is None else value
+            (region, metric): or_nan(value)
             for region, of_region in of_subset.items()
             for metric, value in of_region.items()
         }

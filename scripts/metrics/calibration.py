@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -88,18 +86,3 @@ def expected_calibration_error(bins: NDArray) -> float:
     if count == 0:
         raise ValueError("the calibration error of no voxel was asked for; expected bins with at least one.")
     return float(np.abs(bins[PROBABILITY] - bins[POSITIVES]).sum() / count)
-
-
-def reliability_table(bins: NDArray) -> dict[str, Any]:
-    """Make bins ``(3, 15)`` of one region ready for JSON: ECE, and count, mean probability and observed share by bin.
-
-    The last two are ``None`` in bins without voxels.
-    """
-    means = np.divide(bins[1:], bins[COUNT], out=np.full_like(bins[1:], np.nan), where=bins[COUNT] > 0)
-    probability, observed = ([None if np.isnan(each) else float(each) for each in row] for row in means)
-    return {
-        "ece": expected_calibration_error(bins),
-        "count": bins[COUNT].astype(int).tolist(),
-        "mean_probability": probability,
-        "observed": observed,
-    }

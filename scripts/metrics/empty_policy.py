@@ -45,18 +45,6 @@ class EmptyPolicy:
             raise ValueError(f"policy `{self.name}` has no value for `{metric}`, only for {list(values)}.")
         return values[metric]
 
-    def in_words(self) -> str:
-        """Say the policy in one line, for people."""
-        return (
-            f"prediction and truth both empty: {_listed(self.both_empty)}; "
-            f"exactly one of them empty: {_listed(self.one_empty)}"
-        )
-
-
-def _listed(values: Mapping[str, float]) -> str:
-    words = {metric: "undefined" if math.isnan(value) else f"{value:g}" for metric, value in values.items()}
-    return ", ".join(f"{metric} {word}" for metric, word in words.items())
-
 
 BRATS = EmptyPolicy("brats", {"dice": 1.0, "hd95": 0.0, "nsd": 1.0}, {"dice": 0.0, "hd95": 373.13, "nsd": 0.0})
 """BraTS challenges until 2022: a missed structure costs the diagonal of the 240 x 240 x 155 mm volume."""

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from .undefined import mean_of_defined
+
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 2000
 SEED = 0
@@ -23,9 +25,7 @@ def mean_over_subsets(values: ArrayLike) -> float | None:
     Args:
         values: ``(N, K)`` a value for each case and subset, NaN where there is none; ``(N,)`` for one subset.
     """
-    matrix = _matrix(values)
-    matrix = matrix[:, ~np.isnan(matrix).all(axis=0)]
-    return float(np.nanmean(matrix, axis=0).mean()) if matrix.size else None
+    return mean_of_defined(map(mean_of_defined, _matrix(values).T.tolist()))
 
 
 def bootstrap_interval(
@@ -48,10 +48,10 @@ def bootstrap_interval(
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval).
     """
     matrix = _matrix(values)
-    matrix = matrix[~np.isnan(matrix).all(axis=1)]  # (N, K)
+    matrix = matrix[np.isfinite(matrix).any(axis=1)]  # (N, K)
     if len(matrix) < 2:
         return None
-    defined = ~np.isnan(matrix)
+    defined = np.isfinite(matrix)
     filled, weights = np.where(defined, matrix, 0.0), defined.astype(float)
 
     def statistic(drawn: NDArray, axis: int) -> NDArray:  # (B, N) numbers of cases to (B,)
@@ -100,7 +100,7 @@ def signed_rank_test(differences: ArrayLike) -> tuple[float | None, str]:
         Wilcoxon, Individual Comparisons by Ranking Methods, Biometrics Bulletin 1945.
     """
     values = np.asarray(differences, dtype=float)
-    values = values[~np.isnan(values)]
+    values = values[np.isfinite(values)]
     changed = values[values != 0]
     if not values.size:
         return None, "no pair"

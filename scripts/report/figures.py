@@ -44,7 +44,8 @@ def grid(panels: int, height: float, columns: int = PANELS_OF_A_ROW) -> tuple[Fi
 
 def draw_by_number(summary: Mapping[str, Any]) -> Figure:
     """Draw the mean of each metric and region over the number of modalities, with its interval where there is one."""
-    figure, panels = grid(len(summary["metrics"]), 2.6)
+    number = len(summary["metrics"])
+    figure, panels = grid(number, 2.6, columns=PANELS_OF_A_ROW if number <= PANELS_OF_A_ROW else PANELS_OF_A_ROW + 1)
     sizes = [int(size) for size in summary["per_num_modalities"]]
     for panel, metric in zip(panels, summary["metrics"], strict=True):
         for place, region in enumerate(summary["regions"]):

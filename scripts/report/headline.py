@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
-from .inputs import Evaluation
+from ..evaluation.origin import origin_in_words
+from ..metrics.undefined import mean_of_defined
+from ..records.side_files import SHOWN
+from .inputs import Evaluation, is_plain
 from .numbers import interval, number, title_of
 from .provenance import target_name
 
@@ -43,14 +45,15 @@ def page_title(evaluation: Evaluation) -> str:
 def head(evaluation: Evaluation) -> dict[str, Any]:
     """Say what was evaluated on what; ``synthetic`` is ``None`` where nobody recorded it."""
     config, summary = evaluation.run.config, evaluation.summary
-    data_set = evaluation.settings.get("data_set") or {}
-    folder = config.get("dataset_dir")
+    config = {name: value for name, value in config.items() if is_plain(value)}  # what else would have to be resolved
+    data_set, weights = evaluation.settings.get("data_set") or {}, evaluation.weights
+    folder, known = config.get("dataset_dir"), "trained_on" in weights
     return {
         "data": data_set.get("name") or (Path(folder).name if folder else ""),
         "section": data_set.get("section") or config.get("evaluated_section") or "",
         "synthetic": data_set.get("synthetic"),
-        "weights": config.get("model_file") or "",
-        "origin": summary.get("weights", {}).get("in_words") or "",
+        "weights": origin_in_words(weights) if known else Path(config.get("model_file") or "").name,
+        "sha256": weights.get("sha256", "")[:SHOWN],
         "date": (evaluation.run.record.get("started") or "")[:10],
         "subsets": len(summary["per_subset"]),
         "failed": summary.get("failed_cases") or {},
@@ -82,7 +85,7 @@ def subset_means(evaluation: Evaluation) -> dict[str, float]:
     values: dict[str, list[float]] = {}
     for (subset, _), mean in _defined(evaluation).items():
         values.setdefault(subset, []).append(mean)
-    return {subset: fmean(of_regions) for subset, of_regions in values.items()}
+    return {subset: mean_of_defined(of_regions) for subset, of_regions in values.items()}
 
 
 def remarks(evaluation: Evaluation) -> list[str]:

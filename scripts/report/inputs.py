@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
-from ..evaluation.descriptions import small_region_rule
+from ..evaluation.descriptions import plain_regions
+from ..evaluation.origin import TRAINING_FILE
 from ..evaluation.store import CASES_FOLDER, SETTINGS_FILE
 from ..evaluation.tables import read_scores
 from ..handlers.latent_features import GAP_FILE
 from ..handlers.slices import SLICES
 from ..records.scalars import read_scalars
 
+PLAIN, MARKS = (str, int, float, bool, type(None)), ("$", "@", "%")  # what MONAI resolves begins with one of these
 DICE_COLUMNS = {"case": str, "subset": str, "num_modalities": int, "region": str, "value": float}
 
 
@@ -57,9 +59,15 @@ class Evaluation(NamedTuple):
     slices: dict[str, Path]
 
     @property
+    def weights(self) -> dict[str, Any]:
+        """What was evaluated, as ``scripts.evaluation.origin.origin_of`` says it; its SHA-256 alone, or nothing."""
+        known = self.settings.get("weights_sha256")
+        return self.summary.get("weights") or ({"sha256": known} if known else {})
+
+    @property
     def regions(self) -> list[str]:
         """Regions as configured, without those derived from them by a smallest size."""
-        return [region for region in self.summary["regions"] if small_region_rule(region) is None]
+        return plain_regions(self.summary["regions"])
 
 
 class Training(NamedTuple):
@@ -68,10 +76,14 @@ class Training(NamedTuple):
     Attributes:
         run: how it was made.
         scalars: ``tag``, ``epoch`` and ``value`` of its curves; empty if there are none.
+        weights: SHA-256 of the weights that it wrote into its folder; empty where that is not recorded.
+        elsewhere: of those that lie where its configuration wrote weights, which another run may have replaced.
     """
 
     run: Run
     scalars: pd.DataFrame
+    weights: str = ""
+    elsewhere: str = ""
 
 
 def read_evaluation(folder: str | Path) -> Evaluation:
@@ -112,7 +124,20 @@ def read_training(folder: str | Path) -> Training:
             f"neither run.json nor tensorboard/ in {folder}; expected the `output_dir` of a training."
         )
     scalars = read_scalars(curves) if curves.is_dir() else pd.DataFrame(columns=["tag", "epoch", "value"])
-    return Training(_read_run(folder), scalars)
+    run = _read_run(folder)
+    model_file = run.config.get("model_file")
+    elsewhere = _recorded_weights(Path(model_file).parent) if model_file and is_plain(model_file) else ""
+    return Training(run, scalars, _recorded_weights(folder), elsewhere)
+
+
+def _recorded_weights(folder: Path) -> str:
+    return _read_json(folder / TRAINING_FILE).get("sha256") or ""
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether a value of a configuration, or each of a list, is one: no reference, no expression, no component."""
+    values = value if isinstance(value, list) else [value]
+    return all(isinstance(each, PLAIN) and not str(each).startswith(MARKS) for each in values)
 
 
 def _read_dice(file: Path) -> pd.DataFrame:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import Colormap, to_hex
 
-from ..evaluation.descriptions import HIGHER, metric_of
+from ..evaluation.descriptions import HIGHER, UNDEFINED, metric_of
 
 COLOUR_MAP = colormaps["cividis"]  # the same to colour-blind readers; brighter is better
 NOTHING, MINUS = "–", "−"
@@ -72,10 +71,8 @@ def title_of(metric: str) -> str:
 
 def number(value: float | None, metric: str) -> str:
     """Write a value of a metric; a dash where it is not defined."""
-    if value is None or math.isnan(value):
-        return NOTHING
-    decimals = metric_of(metric).decimals
-    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", MINUS)  # + 0.0 makes -0 to 0
+    text = metric_of(metric).text(value)
+    return NOTHING if text == UNDEFINED else text.replace("-", MINUS)
 
 
 def interval(entry: Mapping[str, Any], metric: str) -> str:

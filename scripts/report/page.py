@@ -13,16 +13,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..drawing.figures import class_colour, class_names
+from ..evaluation.descriptions import tissue_names
 from ..evaluation.markdown import COUNTING
 from .curves import curve_sections
 from .differences import COLOUR_MAP as DIFFERENCE_COLOURS
 from .differences import difference_map, monotonicity_table
 from .figures import NAMED_CASES, draw_by_number, draw_curves, draw_strips
 from .headline import cards, head, page_title, remarks, subset_means
-from .inputs import Evaluation, Training
+from .inputs import Evaluation, Run, Training
 from .numbers import Table, cases_from_worst, gradient, heat_maps, number, title_of
 from .pictures import CasePictures, case_pictures, choose_cases
-from .provenance import Provenance, provenance
+from .provenance import Provenance, provenance, relation
 from .svg import inline, page_style
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -49,6 +50,9 @@ def build(
         training: the training of the network that was evaluated.
         monotonicity: how often one modality more lowers Dice, see ``differences.monotonicity_table``.
         comparison: differences from another run, see ``differences.difference_map``.
+
+    Raises:
+        ValueError: if the training made other weights.
     """
     summary = evaluation.summary
     with page_style():
@@ -64,11 +68,11 @@ def build(
         "gradient": Markup(gradient()),
         **figures,
         **cases,
-        "classes": _classes(evaluation.run.config),
+        "classes": _classes(evaluation.run),
         "monotonicity": None if monotonicity is None else monotonicity_table(monotonicity),
         "comparison": None if comparison is None else difference_map(comparison, summary["modalities"]),
         "difference_gradient": Markup(gradient(DIFFERENCE_COLOURS)),
-        "has_training": training is not None,
+        "training": None if training is None else relation(training, evaluation),
         "gap": evaluation.gap,
         "runs": _runs(evaluation, training),
         "conventions": _conventions(summary),
@@ -131,12 +135,14 @@ def _pictures(evaluation: Evaluation, order: list[str]) -> list[CasePictures]:
     return [case_pictures(title, case, evaluation.slices[case], dice, means) for title, case in chosen]
 
 
-def _classes(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _classes(run: Run) -> list[tuple[str, str]]:
     """Name the classes of the pictures with their colours; none where the configuration does not say."""
-    regions, num_classes = config.get("regions"), config.get("num_classes")
+    regions, num_classes = run.config.get("regions"), run.config.get("num_classes")
     if not (isinstance(regions, dict) and isinstance(num_classes, int)):
         return []
-    return [(name, class_colour(value)) for value, name in class_names(regions, num_classes).items()]
+    labels = run.record.get("data", {}).get("labels") or [run.config.get("label_convention", "")]
+    names = class_names(regions, num_classes, tissue_names(labels))
+    return [(name, class_colour(value)) for value, name in names.items()]
 
 
 def _curves(training: Training) -> list[Figure]:
@@ -147,8 +153,9 @@ def _curves(training: Training) -> list[Figure]:
 
 
 def _runs(evaluation: Evaluation, training: Training | None) -> list[Provenance]:
-    runs = [] if training is None else [provenance("Training", training.run)]
-    return [*runs, provenance("Evaluation", evaluation.run)]
+    if training is None:
+        return [provenance("Evaluation", evaluation.run)]
+    return [provenance("Training", training.run), provenance("Evaluation", evaluation.run, training.run.config)]
 
 
 def _conventions(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

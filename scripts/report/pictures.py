@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..drawing.figures import DIMMED, draw_classes, draw_slice
 from ..drawing.planes import upright
+from .numbers import NOTHING
 
 WHITE = 255
 PANEL_PIXELS = 320  # width; twice what a page shows, for sharp screens and paper
@@ -107,7 +108,7 @@ def case_pictures(title: str, case: str, file: Path, dice: pd.DataFrame, means: 
 def _in_words(dice: pd.DataFrame, case: str, subset: str) -> str:
     rows = dice[(dice["case"] == case) & (dice["subset"] == subset)]
     pairs = zip(rows["region"], rows["value"], strict=True)
-    return "Dice " + ", ".join(f"{region.upper()} {'–' if np.isnan(v) else f'{v:.2f}'}" for region, v in pairs)
+    return "Dice " + ", ".join(f"{region.upper()} {NOTHING if np.isnan(v) else f'{v:.2f}'}" for region, v in pairs)
 
 
 def _picture(image: NDArray, labels: NDArray | None, spacing: Sequence[float], caption: str, small: str) -> Picture:

@@ -8,9 +8,10 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .inputs import Run
+from ..evaluation.origin import ancestors
+from ..records.side_files import SHOWN
+from .inputs import Evaluation, Run, Training, is_plain
 
-PLAIN = (str, int, float, bool, type(None))
 PROGRAM = "__main__.py"  # what a module run by ``python -m`` is called
 
 
@@ -50,10 +51,38 @@ class Provenance(NamedTuple):
     config: str
 
 
-def provenance(title: str, run: Run) -> Provenance:
-    """Describe a run."""
+def provenance(title: str, run: Run, known: Mapping[str, Any] | None = None) -> Provenance:
+    """Describe a run; ids whose value is that of ``known``, a configuration said before, are not said again."""
     data = run.record.get("data")
-    return Provenance(title, _facts(run), _knobs(run.config), _audit(data) if data else None, run.config_text)
+    knobs = [pair for pair in _knobs(run.config) if pair not in _knobs(known or {})]
+    return Provenance(title, _facts(run), knobs, _audit(data) if data else None, run.config_text)
+
+
+def relation(training: Training, evaluation: Evaluation) -> str:
+    """Say in words whether a training made the weights that were evaluated.
+
+    Raises:
+        ValueError: if it is known to have made others, from which training did not even start.
+    """
+    evaluated = evaluation.weights.get("sha256")
+    chain = [evaluated, *(each["sha256"] for each in ancestors(evaluation.weights))]
+    made = training.elsewhere if not training.weights and training.elsewhere in chain else training.weights
+    if not (evaluated and made):
+        lacking = f"{training.run.folder} names those that it made" if evaluated else "the evaluation names them"
+        return f"Whether this training made the weights that were evaluated is not recorded: nothing in {lacking}."
+    if made not in chain:
+        raise ValueError(
+            f"the training in {training.run.folder} made the weights {made[:SHOWN]}…, but those evaluated in "
+            f"{evaluation.run.folder} are {evaluated[:SHOWN]}… (SHA-256); its curves would be of another network. Name "
+            "the `output_dir` of the training that made them, or leave `--training` out."
+        )
+    back = chain.index(made)
+    if not back:
+        return f"The training that made the weights that were evaluated (SHA-256 {evaluated[:SHOWN]}…)."
+    return (
+        f"Not the last training of the weights that were evaluated: it made those that they started from, {back} "
+        f"training{'s' if back > 1 else ''} earlier (SHA-256 {made[:SHOWN]}…, evaluated {evaluated[:SHOWN]}…)."
+    )
 
 
 def target_name(component: Any) -> str:
@@ -98,20 +127,17 @@ def _knobs(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """List the ids at the root that are values, and components with their own values; no reference, no expression."""
     knobs = []
     for name, value in config.items():
+        if target_name(value)[:1].islower():  # what functions make is said where it belongs
+            continue
         if target_name(value):
-            inner = {key: each for key, each in value.items() if key != "_target_" and _is_plain(each)}
+            inner = {key: each for key, each in value.items() if key != "_target_" and is_plain(each)}
             text = ", ".join(f"{key} {_text(each)}" for key, each in inner.items())
             knobs.append((name, target_name(value) + (f": {text}" if text else "")))
-        elif _is_plain(value):
+        elif is_plain(value):
             knobs.append((name, _text(value)))
-        elif isinstance(value, dict) and value and all(_is_plain(each) for each in value.values()):
+        elif isinstance(value, dict) and value and all(is_plain(each) for each in value.values()):
             knobs.append((name, ", ".join(f"{key} {_text(each)}" for key, each in value.items())))
     return knobs
-
-
-def _is_plain(value: Any) -> bool:
-    values = value if isinstance(value, list) else [value]
-    return all(isinstance(each, PLAIN) and not str(each).startswith(("$", "@")) for each in values)
 
 
 def _text(value: Any) -> str:

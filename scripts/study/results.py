@@ -13,15 +13,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..evaluation.descriptions import small_region_rule
-from ..evaluation.tables import TEXT_COLUMNS, read_scores
+from ..evaluation.descriptions import plain_regions
+from ..evaluation.tables import TEXT_COLUMNS, case_by_subset, read_scores
 from ..handlers.latent_features import GAP_FILE
 from ..metrics.modality_gap import ModalityGap
+from ..metrics.statistics import CONFIDENCE, mean_over_subsets
+from ..metrics.undefined import or_nan
 from ..records.scalars import read_scalars
 from .plan import Run
 
 ALL = "all"  # subsets of any number of modalities
-CONFIDENCE = 0.95
 KEYS = ["rates", "variant", "seed"]
 
 
@@ -63,21 +64,26 @@ def mean_per_seed(scores: pd.DataFrame, metric: str = "dice") -> pd.DataFrame:
         their ``mean``), with its ``value``. Scores that are not defined are left out.
     """
     rows = scores[scores["metric"] == metric]
-    subsets = rows.groupby([*KEYS, "num_modalities", "subset", "region"], sort=False)["value"].mean().reset_index()
-    by_number = subsets.groupby([*KEYS, "num_modalities", "region"], sort=False)["value"].mean().reset_index()
-    overall = subsets.groupby([*KEYS, "region"], sort=False)["value"].mean().reset_index().assign(num_modalities=ALL)
+    by_number = _means(rows, [*KEYS, "num_modalities", "region"])
+    overall = _means(rows, [*KEYS, "region"]).assign(num_modalities=ALL)
     return _with_mean_region(pd.concat([by_number, overall], ignore_index=True), "num_modalities")
 
 
 def mean_per_modality(scores: pd.DataFrame, metric: str = "dice") -> pd.DataFrame:
     """Average a metric over cases where a single modality is shown; like ``mean_per_seed``, with ``subset``."""
     rows = scores[(scores["metric"] == metric) & (scores["num_modalities"] == 1)]
-    means = rows.groupby([*KEYS, "subset", "region"], sort=False)["value"].mean().reset_index()
-    return _with_mean_region(means, "subset")
+    return _with_mean_region(_means(rows, [*KEYS, "subset", "region"]), "subset")
+
+
+def _means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Average each group over cases, then over subsets, as the summary of an evaluation does."""
+    groups = rows.groupby(keys, sort=False)
+    found = [(*key, or_nan(mean_over_subsets(case_by_subset(group)))) for key, group in groups]
+    return pd.DataFrame(found, columns=[*keys, "value"])
 
 
 def _with_mean_region(means: pd.DataFrame, column: str) -> pd.DataFrame:
-    plain = means[[small_region_rule(region) is None for region in means["region"]]]
+    plain = means[means["region"].isin(plain_regions(means["region"].unique()))]
     over_regions = plain.groupby([*KEYS, column], sort=False)["value"].mean().reset_index().assign(region="mean")
     return pd.concat([means, over_regions], ignore_index=True)
 

@@ -28,6 +28,7 @@ from ..data.cases import choose_case
 from ..drawing.figures import DIMMED, class_colour, class_names, draw_classes, draw_slice, png_path, save_png
 from ..drawing.planes import box_around, largest_slice, upright, white_level
 from ..engines.case_evaluator import root_cause
+from ..evaluation.descriptions import tissue_names
 from ..metrics.regions import Regions
 from ..metrics.scores import Scores
 from ..networks.base import acquired_modalities
@@ -117,13 +118,14 @@ def _on_one_grid(case: Mapping[str, Any], modalities: Sequence[str], oriented: b
     )
 
 
-def draw(case: SegmentedCase, regions: Regions, num_classes: int) -> Figure:
+def draw(case: SegmentedCase, regions: Regions, num_classes: int, tissues: Mapping[int, str] | None = None) -> Figure:
     """Draw the slice with the most labelled voxels: each image, the truth, and the prediction from each subset.
 
     Args:
         case: what to draw.
         regions: name of each region to the classes it unites.
         num_classes: with the background.
+        tissues: what the classes are, see ``class_names``.
     """
     number = largest_slice((case.truth, sum(case.predictions.values())))
     box = box_around([volume[..., number] for volume in (*case.images.values(), case.truth)])
@@ -147,7 +149,7 @@ def draw(case: SegmentedCase, regions: Regions, num_classes: int) -> Figure:
     heading = f"{case.name}, slice {number + 1} of {case.truth.shape[2]}\nbelow: Dice of the whole case"
     figure.suptitle(heading, color="white", fontsize=FONT_SIZE + 1)
     look = {"fontsize": FONT_SIZE, "labelcolor": "white", "frameon": False, "handlelength": 1}
-    classes = class_names(regions, num_classes).items()
+    classes = class_names(regions, num_classes, tissues).items()
     handles = [Patch(color=class_colour(value), label=name) for value, name in classes]
     figure.legend(handles=handles, loc="outside lower center", ncols=columns - 1, **look)
     return figure
@@ -187,7 +189,8 @@ def main(
         path = None if output is None else png_path(output)
         parser, _ = merge(files, override)
         segmented = segment(parser, None if case is None else str(case))
-        figure = draw(segmented, parser.get_parsed_content("regions"), parser.get_parsed_content("num_classes"))
+        regions, num_classes = map(parser.get_parsed_content, ("regions", "num_classes"))
+        figure = draw(segmented, regions, num_classes, tissue_names([parser.get_parsed_content("label_convention")]))
         path = path or Path(parser.get_parsed_content("output_dir")) / f"subsets_{segmented.name}.png"
     except (FileNotFoundError, ValueError, RuntimeError) as error:
         cause = error if isinstance(error, ValueError) else root_cause(error)  # MONAI wraps what a component raises

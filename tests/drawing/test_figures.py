@@ -31,6 +31,8 @@ def test_classes_are_tinted_and_outlined_in_their_colour_and_the_background_is_n
 
 def test_classes_are_named_by_number_and_regions():
     assert class_names({"x": [2], "y": [2, 3]}, 4) == {1: "class 1", 2: "class 2 (X, Y)", 3: "class 3 (Y)"}
+    named = class_names({"wt": [1, 2, 3], "et": [3]}, 4, {0: "background", 2: "edema", 3: "enhancing"})
+    assert named == {1: "class 1 (WT)", 2: "edema (WT)", 3: "enhancing (WT, ET)"}
 
 
 def test_a_figure_becomes_a_png_file_with_or_without_the_extension(tmp_path):

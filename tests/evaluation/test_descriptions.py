@@ -7,7 +7,15 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from scripts.evaluation.descriptions import directed_metric, metric_of, region_in_words, small_region_rule
+from scripts.evaluation.descriptions import (
+    directed_metric,
+    metric_of,
+    plain_regions,
+    policy_in_words,
+    region_in_words,
+    small_region_rule,
+    tissue_names,
+)
 
 
 def test_the_name_of_a_region_tells_its_rule():
@@ -32,3 +40,22 @@ def test_a_metric_that_is_not_known_goes_by_its_name_and_has_no_better():
     assert (metric_of("mine").title, metric_of("mine").decimals) == ("mine", 3)
     with pytest.raises(ValueError, match=r"better is not known; expected one of \['dice', 'hd95', 'nsd'"):
         directed_metric("mine")
+
+
+def test_policies_are_told_in_words():
+    assert policy_in_words("brats") == (
+        "prediction and truth both empty: dice 1, hd95 0, nsd 1; exactly one of them empty: dice 0, hd95 373.13, nsd 0"
+    )
+    assert "hd95 undefined" in policy_in_words("nan")
+    assert policy_in_words(None) is policy_in_words("strict") is None
+
+
+def test_plain_regions_are_those_that_follow_from_no_other():
+    assert plain_regions(["wt", "et", "et_min500", "min_one"]) == ["wt", "et", "min_one"]
+
+
+def test_what_classes_are_is_told_by_the_conventions_of_their_labels():
+    glioma = {0: "background", 1: "necrotic core", 2: "edema", 3: "enhancing tumor"}
+    assert tissue_names(["brats2021", "none", "msd"]) == glioma, "of one task, where there are labels"
+    for unclear in ([], ["brats2021", "myops2020"], ["somebody's"]):
+        assert tissue_names(unclear) == {}

@@ -10,6 +10,7 @@ import pytest
 
 from scripts.evaluation.origin import (
     SYNTHETIC_ONLY,
+    ancestors,
     origin_in_words,
     origin_of,
     read_training,
@@ -55,6 +56,17 @@ def test_weights_fine_tuned_on_patients_are_not_and_say_what_they_were_before(we
         "model.pt, trained on hospital, section training, 1 case; started from "
         f"model.pt, {SYNTHETIC_ONLY}: made up, section training, 3 cases"
     )
+
+
+def test_trainings_in_a_row_on_the_same_data_are_said_once(weights):
+    first = weights("first", data(3))
+    third = weights("third", data(3), initial=weights("second", data(3), initial=first))
+    once = f"model.pt, {SYNTHETIC_ONLY}: made up, section training, 3 cases, in 3 trainings, one after the other"
+    assert origin_in_words(origin_of(third)) == once
+    tuned = origin_of(weights("tuned", data(0, 1, "hospital"), initial=third))
+    expected = f"model.pt, trained on hospital, section training, 1 case; started from {once}"
+    assert origin_in_words(tuned) == expected
+    assert [each["sha256"] for each in ancestors(tuned)[::2]] == [sha256(third), sha256(first)]
 
 
 def test_phantoms_do_not_undo_the_patients_of_an_earlier_training_however_long_ago(weights):

@@ -22,10 +22,10 @@ from scripts.engines.case_evaluator import CaseDataset, CaseEvaluator
 from scripts.evaluation.store import SCORES, CaseStore
 from scripts.evaluation.temperature import read_temperatures
 from scripts.handlers.brain_probabilities import brain_voxels
-from scripts.handlers.calibration import CalibrationHandler
+from scripts.handlers.calibration import CalibrationHandler, reliability_table
 from scripts.handlers.temperatures import TemperatureHandler
 from scripts.inferers.sliding_window import SubsetSlidingWindowInferer
-from scripts.metrics.calibration import expected_calibration_error, reliability_bins
+from scripts.metrics.calibration import NUM_BINS, expected_calibration_error, reliability_bins
 from scripts.records.side_files import write_side_file
 from scripts.transforms.foreground import acquired_foreground
 
@@ -282,3 +282,13 @@ def test_a_network_that_diverged_fails_its_cases(tmp_path):
     ):
         assert all("probabilities are not finite" in why for why in engine.failures.values())
         assert len(engine.failures) == 2 and (report is None or report["num_cases"] == 0)
+
+
+def test_the_table_says_null_where_there_is_no_voxel():
+    bins = np.zeros((3, NUM_BINS))  # four voxels: at 0.01 none is in the region, at 0.51 one of two, at 0.98 the one
+    bins[:, 0], bins[:, 7], bins[:, 14] = (1, 0.01, 0), (2, 1.02, 1), (1, 0.98, 1)
+    table = json.loads(json.dumps(reliability_table(bins), allow_nan=False))
+    assert table["ece"] == pytest.approx((0.01 + 0.02 + 0.02) / 4)
+    assert table["count"] == [1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1]
+    assert table["mean_probability"][7] == pytest.approx(0.51) and table["observed"][7] == 0.5
+    assert table["mean_probability"][1] is None and table["observed"][1] is None

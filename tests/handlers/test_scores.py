@@ -71,8 +71,8 @@ def cases():
     return result
 
 
-def evaluate(data=None, subsets=None, folder=None, resume=False, before=(), policy="brats", **settings):
-    """Run an evaluation; with ``folder`` it keeps what it finds there; ``before`` it, other handlers."""
+def evaluate(data=None, subsets=None, folder=None, resume=False, before=(), after=(), policy="brats", **settings):
+    """Run an evaluation; with ``folder`` it keeps what it finds there; ``before`` and ``after`` it, other handlers."""
     data, inferer = data or cases(), Given(subsets)
     store = None if folder is None else CaseStore(str(folder), data, {"policy": policy, **settings}, resume=resume)
     handler = SubsetScoreHandler(inferer, NAMES, REGIONS, ScoreSettings(policy, **settings), store)
@@ -84,7 +84,7 @@ def evaluate(data=None, subsets=None, folder=None, resume=False, before=(), poli
         network=nn.Identity(),
         inferer=inferer,
         prepare_batch=prepare_case,
-        val_handlers=[*stored, *before, handler],
+        val_handlers=[*stored, *before, handler, *after],
     )
     engine.run()
     return engine
@@ -108,6 +108,32 @@ def test_hd95_is_in_millimetres_of_the_label_grid(tmp_path):
         evaluate(data, subsets=["all"], folder=tmp_path)
     rows = read_scores(tmp_path / "per_case.csv")
     assert rows[rows["metric"] == "hd95"]["value"].tolist() == pytest.approx([3 * 2.5] * 2)
+
+
+AXIAL = [[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 5, 0], [0, 0, 0, 1]]  # slices 5 mm apart, pixels of 1 mm
+SAGITTAL = [[0.0, 0, 5, 0], [-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]  # the same voxels, lying otherwise in the world
+
+
+@pytest.mark.parametrize("affine", [AXIAL, SAGITTAL])
+def test_scores_of_slices_five_millimetres_apart_are_those_made_by_hand(affine, tmp_path):
+    # The truth is a rod through five slices, the prediction one through the first three, one pixel (1 mm) beside it.
+    # From the prediction to the truth: 1, 1, 1 mm. From the truth to the prediction: 1, 1, 1 in the slices of both,
+    # sqrt(1 + 5^2) = 5.0990 one slice on, sqrt(1 + 10^2) = 10.0499 two slices on. The 95th percentile of those five
+    # lies 0.95 * (5 - 1) = 3.8 steps from the smallest: 5.0990 + 0.8 * (10.0499 - 5.0990) = 9.0597; of the others 1.
+    # Within 2 mm are 3 of 3 and 3 of 5 surface voxels: 6 / 8. Two voxels of 1 * 1 * 5 mm^3 too few are -0.010 mL.
+    truth, prediction = torch.zeros(2, 4, 4, 6, dtype=torch.uint8)
+    truth[1, 1, :5], prediction[1, 2, :3] = 3, 3
+    expected = {"dice": 0.0, "hd95": 9.0597, "nsd": 6 / 8, "volume_error": -0.010}
+    label = MetaTensor(truth[None], affine=torch.tensor(affine))
+    data = [{"case": "1", "image": MetaTensor(torch.ones(2, 4, 4, 6)), "label": label}]
+    settings = {"metrics": list(expected), "tolerance_mm": 2.0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Given, "__call__", lambda *_: MetaTensor(prediction[None, None]))
+        evaluate(data, subsets=["all"], folder=tmp_path, **settings)
+    rows = read_scores(tmp_path / "per_case.csv")
+    for region in REGIONS:
+        found = rows[rows["region"] == region].set_index("metric")["value"].to_dict()
+        assert found == pytest.approx(expected, abs=5e-5), region
 
 
 def test_the_mean_is_over_cases_first_then_subsets_then_regions():
@@ -209,16 +235,36 @@ def test_a_case_that_failed_is_tried_again_when_resuming(tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text())["num_cases"] == 2
 
 
-def test_scores_of_other_handlers_stand_among_those_of_the_case(tmp_path):
-    class Further:
-        def attach(self, engine):
-            engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self)
+class Further:
+    """Adds a score to each case, or fails for one."""
 
-        def __call__(self, engine):
-            for output in engine.state.output:
-                output["further_scores"] = {"flair": {("wt", "ece"): 0.25}}
+    def __init__(self, fails_for=None):
+        self.fails_for = fails_for
 
-    evaluate(folder=tmp_path, before=[Further()])
+    def attach(self, engine):
+        engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self)
+
+    def __call__(self, engine):
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            if item["case"] == self.fails_for:
+                raise ValueError("the disk is full")
+            output["further_scores"] = {"flair": {("wt", "ece"): 0.25}}
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_case_that_any_handler_fails_for_is_not_done_and_in_no_number(tmp_path, place):
+    handlers = {place: [Further(fails_for="1")]}
+    metrics = [evaluate(folder=folder, **handlers).state.metrics for folder in (tmp_path, None)]
+    assert json.loads((tmp_path / "summary.json").read_text())["failed_cases"] == {"1": "the disk is full"}
+    assert [file.name for file in (tmp_path / "cases").iterdir()] == ["2.scores.json"]
+    for found in metrics:
+        assert found["dice_wt"] == pytest.approx(DICE["2", "flair", "wt"])
+    assert evaluate(folder=tmp_path, resume=True).state.iteration == 1, "it is tried again"
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_scores_of_other_handlers_stand_among_those_of_the_case(tmp_path, place):
+    evaluate(folder=tmp_path, **{place: [Further()]})
     rows = read_scores(tmp_path / "per_case.csv")
     further = rows[rows["metric"] == "ece"]
     assert further[["case", "subset", "region"]].values.tolist() == [["1", "flair", "wt"], ["2", "flair", "wt"]]

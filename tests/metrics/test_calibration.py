@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -16,7 +14,6 @@ from scripts.metrics.calibration import (
     expected_calibration_error,
     region_probabilities,
     reliability_bins,
-    reliability_table,
 )
 
 REGIONS = {"both": [1, 2], "second": [2]}
@@ -85,14 +82,6 @@ def test_sums_over_millions_of_voxels_are_not_rounded():
     (bins,) = reliability_bins(torch.stack([1 - said, said]), torch.ones(number), {"one": [1]})
     assert bins[0].sum() == bins[2].sum() == number
     assert bins[1].sum() == pytest.approx(0.9 * number, rel=1e-6)
-
-
-def test_the_table_says_null_where_there_is_no_voxel():
-    table = json.loads(json.dumps(reliability_table(reliability_bins(FOUR, TRUTH, REGIONS)[0]), allow_nan=False))
-    assert table["ece"] == pytest.approx(0.0225)
-    assert table["count"] == [1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1]
-    assert table["mean_probability"][7] == pytest.approx(0.51) and table["observed"][7] == 0.5
-    assert table["mean_probability"][1] is None and table["observed"][1] is None
 
 
 def test_no_voxel_and_no_number_are_refused():

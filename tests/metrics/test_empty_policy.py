@@ -38,13 +38,6 @@ def test_the_penalty_of_brats_is_the_diagonal_of_its_volume():
     assert empty_policy("brats").value("hd95", True, False) == pytest.approx(diagonal, abs=0.005)
 
 
-def test_policies_are_told_in_words():
-    assert empty_policy("brats").in_words() == (
-        "prediction and truth both empty: dice 1, hd95 0, nsd 1; exactly one of them empty: dice 0, hd95 373.13, nsd 0"
-    )
-    assert "hd95 undefined" in empty_policy("nan").in_words()
-
-
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match=r"`strict` is unknown; expected one of \['brats', 'passion', 'nan'\]"):
         empty_policy("strict")

@@ -125,6 +125,12 @@ def test_knobs_are_the_values_at_the_root_of_the_configuration():
     assert found.facts == [("folder", "runs/a")] and found.audit is None and found.config == "text"
 
 
+def test_knobs_that_another_run_says_already_are_not_said_again():
+    config = {**CONFIG, "flag": True, "metrics": ["dice"], "data_set": {"_target_": "somewhere.describe", "section": 1}}
+    found = provenance("Evaluation", Run(Path("runs/b"), {}, "text", config), CONFIG)
+    assert dict(found.knobs) == {"flag": "true", "metrics": "[dice]"}, "nor what functions make"
+
+
 def test_the_command_can_be_typed_again():
     program = "/venv/lib/python3.11/site-packages/monai/bundle/__main__.py"
     command = [program, "run", "training", "--config_file", "['a.yaml','b.yaml']", "--name", "two words"]

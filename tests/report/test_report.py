@@ -119,7 +119,12 @@ def test_the_report_says_what_was_trained_and_evaluated_on_what(folders, report)
         and "Evaluated on phantoms (simulated gliomas), section testing: 2 cases, 15 subsets" in page.text
     )
     assert "Simulated images, not patients." in page.text
-    assert f"Weights: model.pt, {SYNTHETIC_ONLY}: phantoms (simulated gliomas), section training, 3 cases." in page.text
+    origin = f"Weights: model.pt, {SYNTHETIC_ONLY}: phantoms (simulated gliomas), section training, 3 cases (SHA-256"
+    assert origin in page.text
+    assert page.text.count(SYNTHETIC_ONLY) == 1 and "$@" not in page.text.partition("The whole configuration")[0]
+    sha256 = json.loads((training / "training.json").read_text())["sha256"]
+    assert f"The training that made the weights that were evaluated (SHA-256 {sha256[:12]}…)." in page.text
+    assert "necrotic core (WT, TC)" in page.text and "edema (WT)" in page.text and "class 1" not in page.text
     for folder in folders:
         record = json.loads((folder / "run.json").read_text())
         assert f"{record['data']['cases']} cases, labels: " in page.text
@@ -186,6 +191,14 @@ def test_no_horizontal_scrolling_at_1280_pixels(report, tmp_path):
     assert all(f'id="{name}"' in dom for name in SECTIONS)
 
 
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium")
+def test_it_prints_on_few_pages(report, tmp_path):
+    file, _ = report
+    browse(file, f"--print-to-pdf={tmp_path / 'page.pdf'}", "--no-pdf-header-footer")
+    pages = re.findall(rb"/Type\s*/Page\b", (tmp_path / "page.pdf").read_bytes())
+    assert 1 < len(pages) <= 8
+
+
 def left_out(page):
     return re.findall(r"Left out: ([^.]*)", page.text)
 
@@ -241,6 +254,64 @@ def test_names_are_text_wherever_they_stand(write_evaluation, tmp_path):
     assert not {"q", "mark", "u", "s", "em"} & {tag for tag, _ in page.tags}
     assert page.text.count(odd) >= 3 and "because <s>" in page.text and "<em>" in page.text
     assert "1 case failed" in page.text and "Without a label, so not scored (1)" in page.text
+
+
+ORIGIN = {"file": "model.pt", "trained_on": {"name": "n", "section": "s", "num_cases": 2, "num_synthetic": 0}}
+
+
+@pytest.fixture
+def pair(write_evaluation, tmp_path):
+    """Write an evaluation of weights that were trained twice, and a training that made given weights."""
+
+    def _pair(made, where=".", **config):
+        evaluation, training = write_evaluation(tmp_path / "evaluation", slices=False), tmp_path / "training"
+        summary = json.loads((evaluation / "summary.json").read_text())
+        first = {**ORIGIN, "sha256": "first", "initial_file": None}
+        weights = {**ORIGIN, "sha256": "second", "initial_file": first}
+        write_json(evaluation / "summary.json", {**summary, "weights": weights})
+        write_json(training / "run.json", {"seed": 1})
+        if made:
+            write_json(training / where / "training.json", {"sha256": made})
+        (training / "config.yaml").write_text(json.dumps(config))
+        return str(evaluation), str(training)
+
+    return _pair
+
+
+def test_curves_of_a_training_that_made_other_weights_are_refused(pair):
+    said = "in .*training made the weights third…, but those evaluated in .*evaluation are second… .SHA-256.; its"
+    with pytest.raises(SystemExit, match=f"Cannot report: the training {said} curves would be of another network."):
+        main(*pair("third"))
+
+
+def test_curves_of_an_earlier_training_of_the_same_weights_are_called_so(pair, tmp_path):
+    main(*pair("first"), output=str(tmp_path / "report.html"))
+    page = check((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "it made those that they started from, 1 training earlier (SHA-256 first…, evaluated second…)" in page.text
+
+
+@pytest.mark.parametrize(
+    ("made", "where", "said"),
+    [
+        ("second", ".", "The training that made the weights that were evaluated (SHA-256 second…)."),
+        ("second", "../models", "The training that made the weights that were evaluated"),
+        ("third", "../models", "is not recorded: nothing in"),  # they may have been replaced since
+        (None, ".", "Whether this training made the weights that were evaluated is not recorded: nothing in"),
+    ],
+)
+def test_whose_curves_they_are_is_said_as_far_as_it_is_recorded(pair, tmp_path, made, where, said):
+    evaluation, training = pair(made, where, model_file=str(tmp_path / "models" / "model.pt"))
+    main(evaluation, training, output=str(tmp_path / "report.html"))
+    assert said in check((tmp_path / "report.html").read_text(encoding="utf-8")).text
+
+
+def test_what_would_have_to_be_resolved_is_left_out(write_evaluation, tmp_path):
+    folder = write_evaluation(tmp_path, slices=False)
+    config = {"model_file": "$@bundle_root + '/models/model.pt'", "dataset_dir": "@data", "alignment": "%alignment"}
+    config |= {"evaluated_section": "testing"}
+    (folder / "config.yaml").write_text(json.dumps(config))
+    text = check(build(read_evaluation(folder))).text.partition("The whole configuration")[0]
+    assert not {"$", "@", "%alignment"} & {*text, *text.split()} and "evaluated_section" in text
 
 
 @pytest.mark.parametrize(
