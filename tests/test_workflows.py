@@ -19,7 +19,6 @@ import torch
 from ignite.engine import Events
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from scripts.data import cases
 from scripts.data.datalist import read_section, write_datalist
 from scripts.data.description import PHANTOMS
 from scripts.engines.case_evaluator import root_cause
@@ -495,8 +494,8 @@ def test_a_missing_model_is_named(workflow, uneven, patients, tmp_path, act):
 
 @pytest.mark.parametrize("id_", ["train::cases", "validate::cases"])
 def test_without_a_data_set_every_section_comes_from_the_same_phantoms(workflow, tmp_path, caplog, monkeypatch, id_):
-    monkeypatch.setattr(cases, "PHANTOM_CASES", {"training": 2, "validation": 1, "testing": 1})
-    monkeypatch.setattr(cases, "PHANTOM_SPACING", 16.0)
+    monkeypatch.setattr("scripts.phantom.cases.PHANTOM_CASES", {"training": 2, "validation": 1, "testing": 1})
+    monkeypatch.setattr("scripts.phantom.cases.PHANTOM_SPACING", 16.0)
     run = workflow("train.yaml", dataset_dir="", bundle_root=str(tmp_path))
     found = run.parser.get_parsed_content(id_)
     assert len(found) == {"train::cases": 2, "validate::cases": 1}[id_]

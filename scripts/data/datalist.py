@@ -17,6 +17,9 @@ from .case_error import CaseError
 
 logger = logging.getLogger(__name__)
 
+DATALIST_FILE = "datalist.json"  # how a datalist is called where nothing else is said
+SIMULATED_FILE = "phantom.json"  # the record that lies beside the datalist of images which are simulated
+
 
 def read_section(datalist_file: str | os.PathLike, section: str, modalities: Sequence[str] | None = None) -> list[dict]:
     """Read and check the cases of one section. Whether the files exist is found out when they are loaded.

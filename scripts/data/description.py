@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..phantom.dataset import RECORD_FILE
 from .cases import PATIENT, datalist_path
-from .datalist import read_properties
+from .datalist import DATALIST_FILE, SIMULATED_FILE, read_properties
 from .split import SECTIONS
 
 PHANTOMS = "phantoms (simulated gliomas)"
@@ -20,17 +19,17 @@ def describe_data(
     cases: Sequence[Mapping[str, Any]],
     section: str,
     dataset_dir: str = "",
-    datalist_file: str = "datalist.json",
+    datalist_file: str = DATALIST_FILE,
     phantom_dir: str | None = None,
 ) -> dict[str, Any]:
-    """Describe the cases of `read_cases`, which takes the same places, or others.
+    """Describe the cases of `cases_or_phantoms`, which takes the same places, or others.
 
     ``synthetic`` is true if the datalist says that it is one of phantoms, and also if any case lies in a folder of
     phantoms or is one of ``phantom_entries``: another datalist of the same images does not turn them into patients.
     Cases that no datalist lists, as those of MONAI Label, are called after the folder of their images.
 
     Args:
-        cases: what `read_cases` or `phantom_entries` returned, or cases of MONAI Label.
+        cases: what `cases_or_phantoms` or `phantom_entries` returned, or cases of MONAI Label.
         section: of the datalist.
         dataset_dir: folder of the data set; empty means that phantoms were made.
         datalist_file: datalist inside ``dataset_dir``, or an absolute path.
@@ -69,7 +68,7 @@ def describe_training(cases: Sequence[Mapping[str, Any]], **places: Any) -> dict
 def _are_phantoms(cases: Sequence[Mapping[str, Any]]) -> list[bool]:
     """Tell which cases are of ``phantom_entries`` or lie in a folder of phantoms, ``<folder>/<case>/<image>``."""
     folders = [{Path(image).parent.parent for image in _images(case)} for case in cases]
-    made = {folder for folder in set().union(*folders) if (folder / RECORD_FILE).is_file()}
+    made = {folder for folder in set().union(*folders) if (folder / SIMULATED_FILE).is_file()}
     return [PATIENT in case or not of_case.isdisjoint(made) for case, of_case in zip(cases, folders, strict=True)]
 
 

@@ -13,18 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..data.datalist import write_datalist
+from ..data.datalist import DATALIST_FILE, SIMULATED_FILE, write_datalist
 from ..data.label_conventions import from_internal
 from ..data.missing_rate import assign_availability, parse_missing_rates
+from ..data.split import SECTIONS
 from ..utils.files import replacing
 from .case import Phantom, PhantomSettings, make_phantom
 from .record import GENERATOR_VERSION, claim, describe
 
 __all__ = ["Phantom", "PhantomSettings", "make_phantom", "write_phantoms"]
 
-SECTIONS = ("training", "validation", "testing")
 LABEL_CONVENTION = "brats2021"
-RECORD_FILE, DATALIST_FILE = "phantom.json", "datalist.json"
 
 
 def write_phantoms(
@@ -62,7 +61,7 @@ def write_phantoms(
     acquired = _acquired(settings, counts, rates)
     # rates as pairs, since their order matters
     record = {**describe(settings), "num_cases": counts, "missing_rates": list(rates.items())}
-    claim(folder / RECORD_FILE, record)
+    claim(folder / SIMULATED_FILE, record)
 
     entries = [_entry(folder, index, names) for index, names in enumerate(acquired)]
     todo = [index for index, entry in enumerate(entries) if not all(file.exists() for file in _files(entry))]

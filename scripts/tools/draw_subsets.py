@@ -30,7 +30,7 @@ from ..drawing.planes import box_around, largest_slice, upright, white_level
 from ..engines.case_evaluator import root_cause
 from ..metrics.regions import Regions
 from ..metrics.scores import Scores
-from ..networks.base import acquired_modalities
+from ..modalities import acquired_in
 from .show_config import merge
 
 PANEL_INCHES = 1.6  # width
@@ -100,7 +100,7 @@ def segment(parser: ConfigParser, case: str | None = None) -> SegmentedCase:
 def _on_one_grid(case: Mapping[str, Any], modalities: Sequence[str], oriented: bool) -> SegmentedCase:
     """Bring the parts of a case, on the grid of the files, to the axes of the figure."""
     image, label, prediction = (convert_to_tensor(case[key], track_meta=False) for key in ("image", "label", "pred"))
-    acquired = acquired_modalities(image[None])[0]
+    acquired = acquired_in(image)
     stack = MetaTensor(torch.cat([image[acquired], label, prediction.cpu()]), affine=case["image"].affine)
     if oriented:
         stack = Orientation("LPS", labels=None)(stack)

@@ -9,9 +9,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from scripts.data.datalist import read_section
+from scripts.data.datalist import SIMULATED_FILE, read_section
 from scripts.phantom import record
-from scripts.phantom.dataset import RECORD_FILE, PhantomSettings, make_phantom, write_phantoms
+from scripts.phantom.dataset import PhantomSettings, make_phantom, write_phantoms
 from scripts.phantom.variety import get_variety
 from scripts.tools.draw_phantoms import main as draw_phantoms
 from scripts.tools.make_phantoms import MakePhantoms
@@ -108,7 +108,7 @@ def test_a_variety_that_was_edited_since_is_refused(written, monkeypatch):
 def test_a_folder_from_before_there_were_varieties_stays_valid(tmp_path):
     few = {"testing": 1}
     datalist = write_phantoms(tmp_path, few, SETTINGS, progress=False)
-    file = tmp_path / RECORD_FILE
+    file = tmp_path / SIMULATED_FILE
     old = {name: value for name, value in json.loads(file.read_text()).items() if name not in ("variety", "ranges")}
     file.write_text(json.dumps(old))
     assert write_phantoms(tmp_path, few, SETTINGS, progress=False) == datalist

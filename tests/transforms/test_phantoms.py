@@ -10,7 +10,7 @@ import torch
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import Compose
 
-from scripts.data.cases import phantom_entries
+from scripts.phantom.cases import phantom_entries
 from scripts.transforms.phantoms import RandImagePhantomd
 
 MODALITIES = ["flair", "t1ce", "t1", "t2"]
