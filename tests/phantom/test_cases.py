@@ -74,14 +74,8 @@ def test_without_a_data_set_and_a_place_for_phantoms_there_is_nothing_to_read():
 
 
 def held_back(folder, section="validation", **settings):
-    settings = {
-        "seed": 0,
-        "training_seed": 99,
-        "spacing_mm": 16.0,
-        "num_cases": {"validation": 1, "testing": 2},
-        **settings,
-    }
-    return held_back_phantoms(section, NAMES, str(folder), **settings)
+    defaults = {"seed": 0, "training_seed": 99, "spacing_mm": 16.0, "num_cases": {"validation": 1, "testing": 2}}
+    return held_back_phantoms(section, NAMES, str(folder), **defaults | settings)
 
 
 def label_of(entry):
