@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..utils.flags import as_flag
+from .case import Case
 from .case_error import CaseError
 from .datalist import DATALIST_FILE, availability, read_section
 from .layouts import find_cases
 
 logger = logging.getLogger(__name__)
-
-PATIENT = "phantom"  # the key of an entry that has the number of a patient to grow, see ``scripts.phantom.cases``
 
 
 def read_cases(
@@ -25,7 +25,7 @@ def read_cases(
     datalist_file: str = DATALIST_FILE,
     complete: bool | str = False,
 ) -> list[dict]:
-    """Read one section of a datalist.
+    """Read one section of a datalist, as the entries that MONAI's data sets take.
 
     Args:
         section: ``"training"``, ``"validation"`` or ``"testing"``.
@@ -45,7 +45,9 @@ def read_cases(
             "See `dataset_dir` and `datalist_file` in the configuration."
         )
     cases = read_section(path, section, modalities)
-    return _complete(cases, modalities, f"section `{section}` of {path}") if as_flag(complete, "complete") else cases
+    if as_flag(complete, "complete"):
+        cases = _complete(cases, modalities, f"section `{section}` of {path}")
+    return [case.to_entry() for case in cases]
 
 
 def datalist_path(dataset_dir: str, datalist_file: str = DATALIST_FILE, phantom_dir: str | None = None) -> Path:
@@ -61,7 +63,7 @@ def datalist_path(dataset_dir: str, datalist_file: str = DATALIST_FILE, phantom_
     return Path(phantom_dir) / DATALIST_FILE
 
 
-def _complete(cases: list[dict], modalities: Sequence[str], where: str) -> list[dict]:
+def _complete(cases: list[Case], modalities: Sequence[str], where: str) -> list[Case]:
     """Keep the cases that list every modality."""
     rows = availability(cases, modalities).all(axis=1)
     kept = [case for case, row in zip(cases, rows, strict=True) if row]
@@ -89,8 +91,7 @@ def find_patients(
     """
     failures: list[CaseError] = []
     found = find_cases(dataset_dir, layout=layout, modalities=modalities, patterns=patterns, failures=failures)
-    kept = ("case", "images", "image", "channels")
-    cases = [{key: entry[key] for key in kept if key in entry} for entry in found]
+    cases = [replace(case, label=None, label_convention=None).to_entry() for case in found]
     return cases + [{"case": error.case, "failure": str(error)} for error in failures]
 
 

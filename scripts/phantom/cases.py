@@ -10,7 +10,8 @@ from pathlib import Path
 
 import ignite.distributed as idist
 
-from ..data.cases import PATIENT, datalist_path, read_cases
+from ..data.case import Case
+from ..data.cases import datalist_path, read_cases
 from .dataset import PhantomSettings, write_phantoms
 
 logger = logging.getLogger(__name__)
@@ -97,5 +98,5 @@ def phantom_entries(number: int, modalities: Sequence[str]) -> list[dict[str, ob
         number: of patients.
         modalities: names in channel order.
     """
-    names = list(modalities)
-    return [{"case": f"phantom_{index:05d}", "channels": names, PATIENT: index} for index in range(number)]
+    cases = [Case(f"phantom_{i:05d}", channels=tuple(modalities), phantom=i) for i in range(number)]
+    return [case.to_entry() for case in cases]

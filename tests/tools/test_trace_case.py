@@ -118,7 +118,7 @@ def test_a_crop_that_gives_several_patches_makes_a_batch_of_them(tiny):
 
 
 def test_failing_hop_is_named_with_its_case_and_reason(tiny, phantoms, tmp_path):
-    entry = read_section(phantoms / "datalist.json", "training")[0]
+    entry = read_section(phantoms / "datalist.json", "training")[0].to_entry()
     case = entry["case"]
     place = rf"`train::load` \(LoadCased\) failed: case `{case}`"
     settings = {**tiny, "dataset_dir": str(tmp_path)}
