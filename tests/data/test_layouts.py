@@ -33,10 +33,8 @@ def short(cases: list[Case], root: Path) -> dict[str, dict]:
             return {key: below(inner) for key, inner in value.items()}
         return str(Path(value).relative_to(root)) if str(value).startswith(str(root)) else value
 
-    entries = {case.name: {**case.to_entry(), "layout": case.layout} for case in cases}
-    return {
-        name: {key: below(value) for key, value in entry.items() if key != "case"} for name, entry in entries.items()
-    }
+    entries = [{**case.to_entry(), "layout": case.layout} for case in cases]
+    return {entry.pop("case"): {key: below(value) for key, value in entry.items()} for entry in entries}
 
 
 def make_decathlon(root: Path, **changes) -> Path:
@@ -370,4 +368,4 @@ def test_real_cases_of_two_layouts_are_told_apart():
         "brats_2013_pat0005_1": two,
         "brats_2013_pat0006_1": two,
     }
-    assert all(Path(path).is_file() for e in entries for path in (*e.images.values(), e["label"]))
+    assert all(Path(path).is_file() for e in entries for path in (*e.files, e.label))
