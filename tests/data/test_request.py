@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from scripts.data.case import Case
 from scripts.data.case_error import CaseError
 from scripts.data.request import understand
 
+ROOT = Path(__file__).parents[2]
 NAMES = ["flair", "t1ce", "t1", "t2"]
 
 
@@ -24,6 +27,12 @@ def files(tmp_path):
     for path in (*paths.values(), folder / "P_seg.nii.gz"):
         Path(path).touch()
     return paths
+
+
+def test_a_request_is_understood_without_torch():
+    code = "import sys, scripts.data.request; print({'torch', 'monai'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_every_form_of_a_patient_is_the_same_case(files):
