@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""How subsets of modalities are enumerated, named and parsed."""
+"""Which modalities an image has, and how subsets of them are enumerated, named and parsed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,20 @@ import torch
 from torch import Tensor
 
 ALL = "all"  # in place of a subset's name: everything there is
+
+
+def acquired_modalities(x: Tensor) -> Tensor:
+    """Tell which channels are acquired: ``(B, M, *S)`` to ``(B, M)`` bool, ``False`` if any voxel is NaN.
+
+    The one rule of absence in memory. Any, not all: sliding windows, padding and rotations write zeros into an absent
+    channel. Scriptable.
+    """
+    return ~torch.isnan(x).flatten(2).any(dim=2)
+
+
+def acquired_in(image: Tensor) -> Tensor:
+    """Tell which modalities the image of one case ``(M, *S)`` has, see ``acquired_modalities``: plain ``(M,)`` bool."""
+    return acquired_modalities(torch.as_tensor(image).as_subclass(Tensor)[None])[0]
 
 
 def modality_subsets(num_modalities: int) -> Tensor:

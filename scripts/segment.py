@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -108,20 +108,19 @@ class Segmenter:
             ValueError: if the patient cannot be segmented, in words; if ``output`` is no such name, is an input, or
                 exists and is not an earlier result.
         """
-        entry = describe_patient(source, self.modalities, self._layout, self._patterns)
+        case = describe_patient(source, self.modalities, self._layout, self._patterns)
         if channels is not None:
-            if "channels" not in entry:
+            if case.image is None:
                 raise ValueError("`channels` goes with a stacked file; expected no channels for other forms.")
-            entry["channels"] = read_channels(channels)
+            case = replace(case, channels=tuple(read_channels(channels)))
         if output is not None:
-            inputs = [*entry.get("images", {}).values(), *([entry["image"]] if "image" in entry else [])]
-            _check_output(output, inputs, self._regions)
-        self._dataset.data = [entry]
+            _check_output(output, case.files, self._regions)
+        self._dataset.data = [case.to_entry()]
         try:
             self._evaluator.run()
             if self._evaluator.failures:
                 raise ValueError(*self._evaluator.failures.values())
-            result = self._collect(entry["case"])
+            result = self._collect(case.name)
         finally:
             self._evaluator.state.batch = self._evaluator.state.output = None  # volumes, of no more use
             for file in Path(self._folder.name).iterdir():

@@ -283,20 +283,20 @@ def for_the_image(transform):
     return described
 
 
-def deterministic(preprocessing):
+def deterministic(preprocessing, slots):
     """What happens to the image up to its normalisation, apart from the choice of a subset."""
-    transforms = [t for t in preprocessing["transforms"] if "KeepModalitiesd" not in t["_target_"]]
+    transforms = [slots[t.rpartition(":")[2].lstrip("@")] if isinstance(t, str) else t for t in preprocessing]
+    transforms = [t for t in transforms if "KeepModalitiesd" not in t["_target_"]]
     last = [t["_target_"] for t in transforms].index("NormalizeIntensityd")
     return [for_the_image(t) for t in transforms[: last + 1]]
 
 
 def test_training_validation_and_inference_describe_one_preprocessing():
     train, inference = read("train.yaml"), read("inference.yaml")
-    training = {"transforms": train["train"]["preprocessing"]["transforms"][:5]}
-    expected = deterministic(training)
+    expected = deterministic(train["train"]["preprocessing"]["transforms"][:5], train["train"])
     assert len(expected) == 5
-    assert deterministic(train["validate"]["preprocessing"]) == expected
-    assert deterministic(inference["preprocessing"]) == expected
+    for slots in (train["validate"], inference):
+        assert deterministic(slots["preprocessing"]["transforms"], slots) == expected
 
 
 @pytest.mark.parametrize("dataset", [None, HEARTS])

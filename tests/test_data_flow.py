@@ -136,7 +136,7 @@ def test_absence_stays_a_channel_with_nan_up_to_the_network(flow):
     items, _, _ = flow
     available = items["train::missing"]["available"]
     assert 0 < available.sum() < len(available)
-    for id in [id for id in IDS if id.startswith("train::preprocessing") or id == "train::crop"]:
+    for id in [id for id in IDS if id.startswith("train::preprocessing") or id in ("train::load", "train::crop")]:
         absent = torch.isnan(items[id]["image"].as_tensor()).flatten(1).any(dim=1)
         assert torch.equal(absent, ~available), id
 

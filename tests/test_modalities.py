@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.data import MetaTensor
 
-from scripts.modalities import evaluable_subsets, modality_subsets, parse_subset, subset_name, unique_rows
+from scripts.modalities import (
+    acquired_in,
+    acquired_modalities,
+    evaluable_subsets,
+    modality_subsets,
+    parse_subset,
+    subset_name,
+    unique_rows,
+)
+from scripts.networks import base
 
 MODALITIES = ["flair", "t1ce", "t1", "t2"]
 
@@ -28,6 +38,27 @@ def test_every_non_empty_subset_comes_once_smallest_first(num_modalities):
 def test_no_modality_has_no_subsets(num_modalities):
     with pytest.raises(ValueError, match=f"`num_modalities` is {num_modalities}; at least one modality is needed"):
         modality_subsets(num_modalities)
+
+
+def test_a_channel_with_any_nan_is_absent_and_one_of_zeros_is_not():
+    x = torch.ones(2, 3, 4, 4, 4)
+    x[0, 0] = torch.nan
+    x[0, 0, :2] = 0.0  # what a sliding window pads with
+    x[1, 2, 3, 3, 3] = torch.nan
+    x[1, 1] = 0.0
+    expected = [[False, True, True], [True, True, False]]
+    assert acquired_modalities(x).tolist() == expected
+    assert acquired_modalities(x[..., 0]).tolist() == [[False, True, True], [True, True, True]], "a slice of its own"
+    for image, row in zip(x, expected, strict=True):
+        assert acquired_in(MetaTensor(image)).tolist() == acquired_in(image.numpy()).tolist() == row
+        assert type(acquired_in(MetaTensor(image))) is torch.Tensor
+
+
+def test_networks_go_by_the_same_rule_scripted_or_not():
+    x = torch.ones(1, 2, 3, 3)
+    x[0, 1, 2, 2] = torch.nan
+    for rule in (base.acquired_modalities, torch.jit.script(acquired_modalities)):
+        assert torch.equal(rule(x), acquired_modalities(x))
 
 
 def test_a_subset_is_named_in_channel_order():

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from monai.data import MetaTensor
 
 from scripts.evaluation.origin import origin_of, synthetic_only
 
@@ -32,6 +33,22 @@ def test_what_a_request_may_change_is_text_that_a_viewer_can_show(workflow, moda
 def test_nothing_refers_to_what_a_request_may_change():
     # MONAI Label writes the request's text into the configuration: a reference to it would run what begins with `$`
     assert "displayable_configs" not in str(list(read("inference.yaml").values()))
+
+
+def test_monai_label_gets_label_values_where_the_bundle_itself_gets_classes(workflow, phantoms):
+    # MONAI Label 0.8.5 takes the last of the two that is there, and writes `pred` as it comes out
+    parser = workflow("inference.yaml", workflow_type="infer", label_convention="brats2021").parser
+    served, own = (parser.get_parsed_content(id) for id in ("post_transforms", "postprocessing"))
+    assert parser["evaluator"]["postprocessing"] == "@postprocessing"
+    case = parser.get_parsed_content("preprocessing")({"image": str(phantoms / "phantom_0004")})
+    shape = case["image"].shape[1:]
+    classes = torch.arange(math.prod(shape)).reshape(shape) % 4
+    probabilities = torch.nn.functional.one_hot(classes, 4).movedim(-1, 0).float()
+    case["pred"] = MetaTensor(probabilities, affine=case["image"].affine)
+    values = {name: transform(dict(case))["pred"].unique().tolist() for name, transform in (("s", served), ("o", own))}
+    assert values == {"s": [0, 1, 2, 4], "o": [0, 1, 2, 3]}
+    asked = served({**case, "result_label_convention": "brats2023"})["pred"]
+    assert asked.unique().tolist() == [0, 1, 2, 3] and asked.dtype == torch.uint8
 
 
 @pytest.fixture

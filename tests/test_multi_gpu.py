@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import ignite.distributed as idist
@@ -97,7 +98,7 @@ def lists(phantoms, tmp_path_factory):
     sections = {name: read_section(phantoms / "datalist.json", name) for name in ("training", "validation", "testing")}
     four = sections["training"] + sections["validation"]
     (one,) = sections["validation"]
-    one = {**one, "images": {name: file for name, file in one["images"].items() if name != "t1ce"}}
+    one = one.keep(["flair", "t1", "t2"])
     found, folder = {}, tmp_path_factory.mktemp("lists")
     for name, cases in {"four": four, "one": [one]}.items():
         found[name] = str(folder / f"{name}.json")
@@ -217,8 +218,8 @@ def evaluated(workflow, command_line, phantoms, tmp_path_factory):
     sections = {name: read_section(phantoms / "datalist.json", name) for name in ("validation", "testing")}
     good, broken, last = [*sections["testing"], *sections["validation"]]
     cut = folder / "cut.nii.gz"
-    cut.write_bytes(Path(broken["images"]["t1"]).read_bytes()[:-2000])
-    broken = {**broken, "images": {**broken["images"], "t1": str(cut)}}
+    cut.write_bytes(Path(broken.images["t1"]).read_bytes()[:-2000])
+    broken = replace(broken, images={**broken.images, "t1": str(cut)})
     write_datalist(folder / "list.json", {"testing": [good, broken, last]}, ["flair", "t1ce", "t1", "t2"])
     weights = workflow("train.yaml").parser.get_parsed_content("network").state_dict()
     places = []

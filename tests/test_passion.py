@@ -94,7 +94,7 @@ def test_distances_and_weights_of_every_modality_are_in_the_text_log_and_on_tens
 
 def test_accumulated_gradients_are_those_of_the_larger_batch(workflow, tmp_path, phantoms, modalities):
     cases = read_section(phantoms / "datalist.json", "training", modalities)[:2]
-    assert cases[0]["images"].keys() != cases[1]["images"].keys()
+    assert cases[0].listed != cases[1].listed
     write_datalist(tmp_path / "two.json", {"training": cases, "validation": []}, modalities)
     plain = {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 0.05}
     settings = {"datalist_file": str(tmp_path / "two.json"), "optimizer": plain, "max_epochs": 2}

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -19,7 +20,6 @@ import torch
 from ignite.engine import Events
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from scripts.data import cases
 from scripts.data.datalist import read_section, write_datalist
 from scripts.data.description import PHANTOMS
 from scripts.engines.case_evaluator import root_cause
@@ -175,9 +175,9 @@ def test_training_in_bfloat16_runs_and_stays_close(trained, train, tmp_path):
 def uneven(phantoms, tmp_path_factory):
     """A datalist of two test cases: the first complete, the second with FLAIR and T2 alone."""
     first, second = read_section(phantoms / "datalist.json", "testing")
-    second = {**second, "images": {name: second["images"][name] for name in ("flair", "t2")}}
+    second = second.keep(["flair", "t2"])
     file = tmp_path_factory.mktemp("uneven") / "datalist.json"
-    write_datalist(file, {"testing": [first, second]}, list(first["images"]))
+    write_datalist(file, {"testing": [first, second]}, list(first.images))
     return file
 
 
@@ -430,15 +430,15 @@ REASONS = {"truncated": "cannot be read; it may be truncated", "shifted": "diffe
 def broken(phantoms, tmp_path_factory):
     """Four patients, of whom only `good` can be read; a datalist of them lies beside."""
     folder = tmp_path_factory.mktemp("broken")
-    (entry,) = [each for each in read_section(phantoms / "datalist.json", "testing") if each["case"] == "phantom_0005"]
+    (entry,) = [each for each in read_section(phantoms / "datalist.json", "testing") if each.name == "phantom_0005"]
     entries = []
     for name in ("good", *REASONS):
-        files = {role: folder / "patients" / name / f"{name}_{role}.nii.gz" for role in (*entry["images"], "seg")}
+        files = {role: folder / "patients" / name / f"{name}_{role}.nii.gz" for role in (*entry.images, "seg")}
         (folder / "patients" / name).mkdir(parents=True)
         for role, file in files.items():
-            shutil.copy(entry["images"].get(role, entry["label"]), file)
+            shutil.copy(entry.images.get(role, entry.label), file)
         images = {role: str(file) for role, file in files.items() if role != "seg"}
-        entries.append({**entry, "case": name, "images": images, "label": str(files["seg"])})
+        entries.append(replace(entry, name=name, images=images, label=str(files["seg"])))
     patients = folder / "patients"
     file = patients / "truncated" / "truncated_t1.nii.gz"
     file.write_bytes(file.read_bytes()[:-2000])
@@ -446,7 +446,7 @@ def broken(phantoms, tmp_path_factory):
     nib.save(nib.Nifti1Image(image.get_fdata()[1:], image.affine), patients / "shifted" / "shifted_t2.nii.gz")
     blank = nib.Nifti1Image(np.zeros(image.shape, dtype=np.float32), image.affine)
     nib.save(blank, patients / "blank" / "blank_flair.nii.gz")
-    write_datalist(folder / "datalist.json", {"testing": entries}, list(entry["images"]))
+    write_datalist(folder / "datalist.json", {"testing": entries}, list(entry.images))
     return folder
 
 
@@ -495,8 +495,8 @@ def test_a_missing_model_is_named(workflow, uneven, patients, tmp_path, act):
 
 @pytest.mark.parametrize("id_", ["train::cases", "validate::cases"])
 def test_without_a_data_set_every_section_comes_from_the_same_phantoms(workflow, tmp_path, caplog, monkeypatch, id_):
-    monkeypatch.setattr(cases, "PHANTOM_CASES", {"training": 2, "validation": 1, "testing": 1})
-    monkeypatch.setattr(cases, "PHANTOM_SPACING", 16.0)
+    monkeypatch.setattr("scripts.phantom.cases.PHANTOM_CASES", {"training": 2, "validation": 1, "testing": 1})
+    monkeypatch.setattr("scripts.phantom.cases.PHANTOM_SPACING", 16.0)
     run = workflow("train.yaml", dataset_dir="", bundle_root=str(tmp_path))
     found = run.parser.get_parsed_content(id_)
     assert len(found) == {"train::cases": 2, "validate::cases": 1}[id_]

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ..modalities import subset_name
+from .case import Case, as_case
 from .datalist import availability
 
 
-def audit_section(entries: Sequence[dict], modalities: Sequence[str]) -> dict:
+def audit_section(cases: Sequence[Case | Mapping], modalities: Sequence[str]) -> dict:
     """Count what the cases of one section list; no file is opened.
 
     Returns:
@@ -20,28 +21,29 @@ def audit_section(entries: Sequence[dict], modalities: Sequence[str]) -> dict:
         (``subset``, ``cases``, ``share``; most frequent first); ``single_modality_share``, the share of cases with
         one modality only. Shares are from 0 to 1, and ``None`` where there is no case.
     """
-    available = availability(entries, modalities)
-    total = len(entries)
-    counts = Counter(subset_name(row, modalities) for row in available.tolist())
-    labels = Counter(str(entry["label_convention"]) if "label" in entry else "none" for entry in entries)
+    cases = [as_case(case) for case in cases]
+    listed = availability(cases, modalities)
+    total = len(cases)
+    counts = Counter(subset_name(row, modalities) for row in listed.tolist())
+    labels = Counter(str(case.label_convention) if case.label else "none" for case in cases)
     return {
         "cases": total,
         "labels": dict(sorted(labels.items())),
         "modalities": {
-            name: {"cases": acquired, "missing_rate": _share(total - acquired, total)}
-            for name, acquired in zip(modalities, available.sum(axis=0).tolist(), strict=True)
+            name: {"cases": number, "missing_rate": _share(total - number, total)}
+            for name, number in zip(modalities, listed.sum(axis=0).tolist(), strict=True)
         },
         "patterns": [
             {"subset": subset, "cases": number, "share": _share(number, total)}
             for subset, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         ],
-        "single_modality_share": _share(int((available.sum(axis=1) == 1).sum()), total),
+        "single_modality_share": _share(int((listed.sum(axis=1) == 1).sum()), total),
     }
 
 
-def audit_datalist(sections: Mapping[str, Sequence[dict]], modalities: Sequence[str]) -> dict[str, dict]:
+def audit_datalist(sections: Mapping[str, Sequence[Case | Mapping]], modalities: Sequence[str]) -> dict[str, dict]:
     """Count what is missing in each section (see :func:`audit_section`)."""
-    return {name: audit_section(entries, modalities) for name, entries in sections.items()}
+    return {name: audit_section(cases, modalities) for name, cases in sections.items()}
 
 
 def format_audit(audit: Mapping[str, dict]) -> str:

@@ -13,12 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from ..utils.files import write_json
+from .case import Case, as_case
 from .case_error import CaseError
 
 logger = logging.getLogger(__name__)
 
+DATALIST_FILE = "datalist.json"  # how a datalist is called where nothing else is said
+SIMULATED_FILE = "phantom.json"  # the record that lies beside the datalist of images which are simulated
 
-def read_section(datalist_file: str | os.PathLike, section: str, modalities: Sequence[str] | None = None) -> list[dict]:
+
+def read_section(datalist_file: str | os.PathLike, section: str, modalities: Sequence[str] | None = None) -> list[Case]:
     """Read and check the cases of one section. Whether the files exist is found out when they are loaded.
 
     An entry is ``{"case": name, "images": {"flair": path, ...}, "label": path, "label_convention": "brats2021"}``,
@@ -32,7 +36,7 @@ def read_section(datalist_file: str | os.PathLike, section: str, modalities: Seq
         modalities: names that the network is configured for; images of others are left out, with a warning.
 
     Returns:
-        Entries in the order of the file, with absolute paths.
+        Cases in the order of the file, with absolute paths.
 
     Raises:
         ValueError: if the file is not a datalist, has no such section, or if its modalities and the configured ones
@@ -50,7 +54,7 @@ def read_section(datalist_file: str | os.PathLike, section: str, modalities: Seq
         _with_paths(entry, lambda path: os.path.normpath(os.path.join(folder, path)))
         for entry in _checked(content[section], listed, f"section `{section}` of `{datalist_file}`")
     ]
-    return [_only(entry, modalities) for entry in entries]
+    return [_only(Case.from_entry(entry), modalities) for entry in entries]
 
 
 def read_properties(datalist_file: str | os.PathLike) -> dict:
@@ -64,13 +68,14 @@ def read_properties(datalist_file: str | os.PathLike) -> dict:
 
 
 def write_datalist(
-    path: str | os.PathLike, sections: Mapping[str, Sequence[dict]], modalities: Sequence[str], **extra: object
+    path: str | os.PathLike, sections: Mapping[str, Sequence[Case | dict]], modalities: Sequence[str], **extra: object
 ) -> None:
     """Write a datalist in one go, a reader never sees half of it; paths become relative to its folder.
 
     Args:
         path: of the JSON file; its folder is made if need be.
-        sections: name to entries (see :func:`read_section`), with absolute paths or paths from the current directory.
+        sections: name to cases or entries (see :func:`read_section`), with absolute paths or paths from the current
+            directory.
         modalities: the names in use, in the order wanted.
         extra: further content of the file, e.g. how it was made.
 
@@ -85,63 +90,57 @@ def write_datalist(
     folder = os.path.realpath(path.parent)
     content = {"modalities": list(modalities), **extra}
     for name, entries in sections.items():
+        entries = [entry.to_entry() if isinstance(entry, Case) else entry for entry in entries]
         checked = _checked(entries, modalities, f"section `{name}`")
         content[name] = [_with_paths(entry, lambda file: _relative(file, folder)) for entry in checked]
     write_json(path, content)
 
 
-def availability(entries: Sequence[dict], modalities: Sequence[str]) -> np.ndarray:
+def availability(cases: Sequence[Case | Mapping], modalities: Sequence[str]) -> np.ndarray:
     """Say which case lists which modality: ``(N, M)`` bool. Nothing is read, so a stacked channel of zeros counts."""
-    rows = [[name in acquired for name in modalities] for acquired in map(listed_modalities, entries)]
-    return np.array(rows, dtype=bool).reshape(len(entries), len(modalities))
+    rows = [[name in listed for name in modalities] for listed in map(listed_modalities, cases)]
+    return np.array(rows, dtype=bool).reshape(len(cases), len(modalities))
 
 
-def check_case_names(entries: Sequence[dict], where: str) -> None:
+def check_case_names(cases: Sequence[Case], where: str) -> None:
     """Refuse two cases of one name.
 
     Raises:
         CaseError: naming an image of each.
     """
-    first: dict[str, dict] = {}
-    for entry in entries:
-        other = first.setdefault(entry["case"], entry)
-        if other is not entry:
-            images = [next(iter(each.get("images", {"": each.get("image")}).values()), None) for each in (other, entry)]
-            raise CaseError(entry["case"], f"comes twice in {where}, expected every name once: {images}")
+    first: dict[str, Case] = {}
+    for case in cases:
+        other = first.setdefault(case.name, case)
+        if other is not case:
+            images = [next(iter(each.files), None) for each in (other, case)]
+            raise CaseError(case.name, f"comes twice in {where}, expected every name once: {images}")
 
 
-def listed_modalities(entry: dict) -> list[str]:
-    """Names of the modalities that an entry lists, in its order."""
-    return [name for name in entry.get("images", entry.get("channels", ())) if name is not None]
-
-
-def keep_modalities(entry: dict, kept: Sequence[str]) -> dict:
-    """Copy an entry without the images, or without the use of the channels, that are not in ``kept``."""
-    if "images" in entry:
-        return {**entry, "images": {name: path for name, path in entry["images"].items() if name in kept}}
-    return {**entry, "channels": [name if name in kept else None for name in entry["channels"]]}
+def listed_modalities(case: Case | Mapping) -> list[str]:
+    """Names of the modalities that a case, or the dictionary that MONAI carries in its place, lists, in its order."""
+    return as_case(case).listed
 
 
 def simulate_missing(
-    entries: Sequence[dict], available: np.ndarray, modalities: Sequence[str]
-) -> tuple[list[dict], list[str]]:
+    cases: Sequence[Case], available: np.ndarray, modalities: Sequence[str]
+) -> tuple[list[Case], list[str]]:
     """Take modalities away from cases; what a case did not have stays missing.
 
     Args:
-        entries: of one section, in the order of the rows of ``available``.
+        cases: of one section, in the order of the rows of ``available``.
         available: ``(N, M)`` bool, ``True`` where the case may keep the modality.
         modalities: ``(M,)`` names of the columns; a modality that is not among them is kept.
 
     Returns:
-        The new entries, and the names of the cases that would be left with nothing: these keep all that they have.
+        The new cases, and the names of those that would be left with nothing: these keep all that they have.
     """
     result, untouched = [], []
-    for entry, row in zip(entries, available, strict=True):
+    for case, row in zip(cases, available, strict=True):
         removed = {name for name, present in zip(modalities, row, strict=True) if not present}
-        kept = [name for name in listed_modalities(entry) if name not in removed]
+        kept = [name for name in case.listed if name not in removed]
         if not kept:
-            untouched.append(entry["case"])
-        result.append(keep_modalities(entry, kept) if kept else entry)
+            untouched.append(case.name)
+        result.append(case.keep(kept) if kept else case)
     return result, untouched
 
 
@@ -183,7 +182,7 @@ def _checked(entries: Sequence[dict], modalities: Sequence[str] | None, where: s
         if not isinstance(case, str) or not case:
             raise ValueError(f"entry {number} of {where} has no `case`: {entry!r}.")
         _check_entry(case, entry, modalities, where)
-    check_case_names(entries, where)
+    check_case_names([Case.from_entry(entry) for entry in entries], where)
     return list(entries)
 
 
@@ -195,7 +194,7 @@ def _check_entry(case: str, entry: dict, modalities: Sequence[str] | None, where
             f"the entry in {where} has the keys {list(entry)}; "
             "expected either `images` by modality, or one `image` and its `channels`",
         )
-    names = listed_modalities(entry)
+    names = Case.from_entry(entry).listed
     unknown = [name for name in names if modalities is not None and name not in modalities]
     if unknown:
         raise CaseError(case, f"{where} lists the unknown modalities {unknown}; expected any of {list(modalities)}")
@@ -213,15 +212,13 @@ def _check_entry(case: str, entry: dict, modalities: Sequence[str] | None, where
         )
 
 
-def _only(entry: dict, modalities: Sequence[str] | None) -> dict:
+def _only(case: Case, modalities: Sequence[str] | None) -> Case:
     """Leave out the images of modalities that are not configured."""
     if modalities is None:
-        return entry
-    result = keep_modalities(entry, modalities)
-    if not listed_modalities(result):
-        raise CaseError(
-            entry["case"], f"has {listed_modalities(entry)} but none of the configured modalities {list(modalities)}"
-        )
+        return case
+    result = case.keep(modalities)
+    if not result.listed:
+        raise CaseError(case.name, f"has {case.listed} but none of the configured modalities {list(modalities)}")
     return result
 
 

@@ -8,29 +8,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..phantom.dataset import RECORD_FILE
-from .cases import PATIENT, datalist_path
-from .datalist import read_properties
+from .case import Case, as_case
+from .cases import datalist_path
+from .datalist import DATALIST_FILE, SIMULATED_FILE, read_properties
 from .split import SECTIONS
 
 PHANTOMS = "phantoms (simulated gliomas)"
 
 
 def describe_data(
-    cases: Sequence[Mapping[str, Any]],
+    cases: Sequence[Case | Mapping[str, Any]],
     section: str,
     dataset_dir: str = "",
-    datalist_file: str = "datalist.json",
+    datalist_file: str = DATALIST_FILE,
     phantom_dir: str | None = None,
 ) -> dict[str, Any]:
-    """Describe the cases of `read_cases`, which takes the same places, or others.
+    """Describe the cases of `cases_or_phantoms`, which takes the same places, or others.
 
     ``synthetic`` is true if the datalist says that it is one of phantoms, and also if any case lies in a folder of
     phantoms or is one of ``phantom_entries``: another datalist of the same images does not turn them into patients.
     Cases that no datalist lists, as those of MONAI Label, are called after the folder of their images.
 
     Args:
-        cases: what `read_cases` or `phantom_entries` returned, or cases of MONAI Label.
+        cases: what `cases_or_phantoms` or `phantom_entries` returned, or cases of MONAI Label.
         section: of the datalist.
         dataset_dir: folder of the data set; empty means that phantoms were made.
         datalist_file: datalist inside ``dataset_dir``, or an absolute path.
@@ -42,8 +42,9 @@ def describe_data(
     Raises:
         FileNotFoundError: if a datalist may list the cases and there is neither a data set nor a place for phantoms.
     """
-    properties, folder = {}, next((Path(image).resolve().parent.name for case in cases for image in _images(case)), "")
-    if not cases or any("case" in case and PATIENT not in case for case in cases):
+    cases = [as_case(case) for case in cases]
+    properties, folder = {}, next((Path(image).resolve().parent.name for case in cases for image in case.files), "")
+    if not cases or any(case.name and case.phantom is None for case in cases):
         path = datalist_path(dataset_dir, datalist_file, phantom_dir).resolve()
         if path.is_file():
             properties, folder = read_properties(path), path.parent.name
@@ -53,7 +54,7 @@ def describe_data(
     return {"name": name, "synthetic": synthetic, "section": section, "num_cases": len(cases)}
 
 
-def describe_training(cases: Sequence[Mapping[str, Any]], **places: Any) -> dict[str, Any]:
+def describe_training(cases: Sequence[Case | Mapping[str, Any]], **places: Any) -> dict[str, Any]:
     """Describe the cases of a training as `describe_data` does, with the number that are phantoms, ``num_synthetic``.
 
     Each case is looked at by itself: one patient among phantoms is enough for weights that have seen real images.
@@ -62,16 +63,13 @@ def describe_training(cases: Sequence[Mapping[str, Any]], **places: Any) -> dict
         cases: as for `describe_data`.
         places: ``dataset_dir``, ``datalist_file`` and ``phantom_dir``, as for `describe_data`.
     """
-    number = sum(_are_phantoms(cases))
+    number = sum(_are_phantoms([as_case(case) for case in cases]))
     return {**describe_data(cases, SECTIONS[0], **places), "synthetic": number > 0, "num_synthetic": number}
 
 
-def _are_phantoms(cases: Sequence[Mapping[str, Any]]) -> list[bool]:
+def _are_phantoms(cases: Sequence[Case]) -> list[bool]:
     """Tell which cases are of ``phantom_entries`` or lie in a folder of phantoms, ``<folder>/<case>/<image>``."""
-    folders = [{Path(image).parent.parent for image in _images(case)} for case in cases]
-    made = {folder for folder in set().union(*folders) if (folder / RECORD_FILE).is_file()}
-    return [PATIENT in case or not of_case.isdisjoint(made) for case, of_case in zip(cases, folders, strict=True)]
-
-
-def _images(case: Mapping[str, Any]) -> list[str]:
-    return [path for path in (case.get("image"), *case.get("images", {}).values()) if path]
+    folders = [{Path(image).parent.parent for image in case.files} for case in cases]
+    made = {folder for folder in set().union(*folders) if (folder / SIMULATED_FILE).is_file()}
+    simulated = [case.phantom is not None for case in cases]
+    return [grown or not of_case.isdisjoint(made) for grown, of_case in zip(simulated, folders, strict=True)]

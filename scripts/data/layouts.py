@@ -9,14 +9,15 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import yaml
 
+from .case import Case
 from .case_error import CaseError
-from .datalist import check_case_names, listed_modalities
+from .datalist import check_case_names
 from .missing_rate import parse_pairs
 
 CUSTOM = "custom"
@@ -50,7 +51,7 @@ def find_cases(
     label_convention: str | None = None,
     failures: list[CaseError] | None = None,
     files: Sequence[str] | None = None,
-) -> list[dict]:
+) -> list[Case]:
     """Find the cases of a folder: patients in sub-folders at any depth, one patient's own folder, or all files flat.
 
     A case has whatever files exist. Hidden files and folders are passed over. Files are listed, never opened.
@@ -69,8 +70,7 @@ def find_cases(
         files: paths below the folder, with ``/``, to choose from; all that are there by default.
 
     Returns:
-        Entries sorted by case, with absolute paths: ``case``, ``layout``, ``images`` (or ``image`` and ``channels``;
-        a channel of no use is ``None``), and ``label`` with ``label_convention`` where there is one.
+        Cases sorted by name, with absolute paths and the ``layout`` of each; a channel of no use is ``None``.
 
     Raises:
         ValueError: if nothing is found, or the arguments contradict each other.
@@ -80,36 +80,36 @@ def find_cases(
     if not root.is_dir():
         raise ValueError(f"`{folder}` is not a folder; expected one that holds the images of one or more patients.")
     files = _list_files(root) if files is None else list(files)
-    entries, wrong, left = [], [], files
+    cases, wrong, left = [], [], files
     groups = _layouts_to_try(layout, patterns, label_pattern, label_convention)
     for group in groups:
         found = {name: _match(name, spec, root, left) for name, spec in group.items()}
         for case, name in sorted(_choose_layouts(found).items()):
             try:
-                entries += _entries(case, name, found[name][case], group[name], root, modalities)
+                cases += _described(case, name, found[name][case], group[name], root, modalities)
             except CaseError as error:
                 wrong.append(error)
         left = _in_other_folders(left, found)
     if wrong and failures is None:
         raise wrong[0]
-    if not entries and not wrong:
+    if not cases and not wrong:
         raise ValueError(_nothing_found(root, groups, files, modalities))
     if any(map(_is_image, left)):
         folders = sorted({str(PurePosixPath(path).parent) for path in left if _is_image(path)})
         logger.warning("`%s`: no case was read from %d folders with images: %s", root, len(folders), folders[:5])
     if failures is not None:
         failures += wrong
-    check_case_names(entries, f"`{root}`")
-    return sorted(entries, key=lambda entry: entry["case"])
+    check_case_names(cases, f"`{root}`")
+    return sorted(cases, key=lambda case: case.name)
 
 
-def order_modalities(entries: Sequence[dict]) -> list[str]:
-    """Choose the order of the modalities that entries name: the default of ``layouts.yaml``, else that of a layout.
+def order_modalities(cases: Sequence[Case]) -> list[str]:
+    """Choose the order of the modalities that cases list: the default of ``layouts.yaml``, else that of a layout.
 
     The first of them that covers every name is returned whole, with names that no case has. Where none does: the names
     of the default, then the others as they come.
     """
-    names = [name for entry in entries for name in listed_modalities(entry)]
+    names = [name for case in cases for name in case.listed]
     default, layouts = (read_layout_file()[key] for key in ("modalities", "layouts"))
     for order in (default, *(spec["images"] for spec in layouts.values())):
         if set(names) <= set(order):
@@ -242,26 +242,26 @@ def _choose_layouts(found: dict[str, dict[str, _Found]]) -> dict[str, str]:
     return chosen
 
 
-def _entries(
+def _described(
     case: str, layout: str, found: _Found, spec: dict, root: Path, modalities: Sequence[str] | None
-) -> list[dict]:
-    """Write one case's entry; no entry if it has no modality that was asked for."""
+) -> list[Case]:
+    """Describe one case; nothing if it has no modality that was asked for."""
     for role, paths in [*found.images.items(), ("label", found.labels)]:
         if len(paths) > 1:
             raise CaseError(case, f"{len(paths)} files match `{role}`, expected one: {paths}", str(root / paths[0]))
     paths = {name: str(root / paths[0]) for name, paths in found.images.items()}
     if found.channels is not None:
-        kept = [name if modalities is None or name in modalities else None for name in found.channels]
-        entry = {"image": next(iter(paths.values())), "channels": kept}
+        kept = tuple(name if modalities is None or name in modalities else None for name in found.channels)
+        result = Case(case, image=next(iter(paths.values())), channels=kept, layout=layout)
     else:
         kept = [name for name in modalities or spec["images"] if name in paths]
-        entry = {"images": {name: paths[name] for name in kept}}
-    if found.labels:
-        entry.update(label=str(root / found.labels[0]), label_convention=spec["label_convention"])
+        result = Case(case, {name: paths[name] for name in kept}, layout=layout)
     if not any(kept):
         logger.warning("case `%s` has none of the modalities %s and is left out", case, modalities)
         return []
-    return [{"case": case, "layout": layout, **entry}]
+    if found.labels:
+        result = replace(result, label=str(root / found.labels[0]), label_convention=spec["label_convention"])
+    return [result]
 
 
 def _in_other_folders(files: list[str], found: dict[str, dict[str, _Found]]) -> list[str]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a user hands over as one patient, in any form, to the entry that the loader knows."""
+"""What a user hands over as one patient, in any form, to a case."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .case import Case
 from .case_error import CaseError
-from .datalist import listed_modalities
 from .layouts import find_cases, read_layout_file
 
 PATHS = (str, os.PathLike)
@@ -21,8 +21,8 @@ def describe_patient(
     layout: str = "auto",
     patterns: str | Mapping[str, str] | None = None,
     case: str | None = None,
-) -> dict:
-    """Describe one patient as an entry of a datalist without a label. Files are looked for, never opened.
+) -> Case:
+    """Describe one patient as a case without a label. Files are looked for, never opened.
 
     Args:
         source: a mapping of modality to file, where ``None`` and ``""`` stand for a modality that was not acquired; a
@@ -35,8 +35,7 @@ def describe_patient(
         case: name of the patient; made from the names of the files by default.
 
     Returns:
-        ``{"case": name, "images": {modality: path, ...}}``, modalities in the configured order, or for a stacked file
-        ``{"case": name, "image": path, "channels": [modality, ...]}``.
+        The case: its ``images`` in the configured order, or a stacked file with its ``channels``.
 
     Raises:
         CaseError: if a file does not exist, is given twice or is not recognised, a name is not that of a modality, or
@@ -46,7 +45,7 @@ def describe_patient(
         return _from_mapping(source, modalities, case)
     if isinstance(source, PATHS) and not os.path.isdir(os.path.expanduser(source)):
         file = _existing(source, case or case_name(source))
-        return {"case": case or case_name(file), "image": file, "channels": list(modalities)}
+        return Case(case or case_name(file), image=file, channels=tuple(modalities))
     if patterns is None and layout == "auto":
         patterns = {name: name for name in modalities}
     if isinstance(source, PATHS):
@@ -75,7 +74,7 @@ def read_channels(channels: str | Sequence[str | None] | None) -> list[str | Non
     return [None if str(name).strip().lower() in ("", "none", "null") else str(name).strip() for name in names]
 
 
-def _from_mapping(source: Mapping, modalities: Sequence[str], case: str | None) -> dict:
+def _from_mapping(source: Mapping, modalities: Sequence[str], case: str | None) -> Case:
     given = {name: file for name, file in source.items() if file}
     name = case or (case_name(str(next(iter(given.values())))) if given else "unnamed")
     unknown = [each for each in source if each not in modalities]
@@ -90,7 +89,7 @@ def _from_mapping(source: Mapping, modalities: Sequence[str], case: str | None) 
         if other != modality:
             reason = f"the same file is given for {other} and {modality}; expected one file for each modality"
             raise CaseError(name, reason, file)
-    return {"case": name, "images": images}
+    return Case(name, images)
 
 
 def _found(
@@ -100,7 +99,7 @@ def _found(
     layout: str,
     patterns: str | Mapping[str, str] | None,
     case: str | None,
-) -> dict:
+) -> Case:
     """Describe the one patient of a folder, or of some files below it, which must all be of use."""
     below = None if files is None else [Path(file).relative_to(folder).as_posix() for file in files]
     name = case or (case_name(files[0]) if files else Path(folder).name)
@@ -111,26 +110,26 @@ def _found(
     except ValueError as error:
         raise CaseError(name, str(error).rstrip(".")) from error
     if len(found) > 1:
-        names = [entry["case"] for entry in found]
+        names = [each.name for each in found]
         raise CaseError(
             name,
             f"the names of the files tell of {len(found)} patients, {names[:5]}; expected one. A folder of patients is "
             "segmented by `python -m monai.bundle run evaluating --config_file configs/inference.yaml`",
             folder,
         )
-    (entry,) = found
-    used = {*entry.get("images", {}).values(), entry.get("image"), entry.get("label")}
+    (patient,) = found
+    used = {*patient.files, patient.label}
     unused = [file for file in files or () if file not in used]
     if unused:
         raise CaseError(
             name,
-            f"the name does not say which of {list(modalities)} this is, beside {listed_modalities(entry)} of the "
+            f"the name does not say which of {list(modalities)} this is, beside {patient.listed} of the "
             "others; give the file of each modality by name instead",
             unused[0],
         )
     endings = read_layout_file()["extensions"]
-    named = next((entry["case"].removesuffix(each) for each in endings if entry["case"].endswith(each)), entry["case"])
-    return {"case": case or named, **{key: entry[key] for key in ("images", "image", "channels") if key in entry}}
+    named = next((patient.name.removesuffix(each) for each in endings if patient.name.endswith(each)), patient.name)
+    return Case(case or named, patient.images, patient.image, patient.channels)
 
 
 def _existing(file: str | os.PathLike, case: str) -> str:

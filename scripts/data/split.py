@@ -9,24 +9,25 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from .case import Case
 from .layouts import read_layout_file
 
 SECTIONS = ("training", "validation", "testing")
 
 
 def split_cases(
-    entries: Sequence[dict], sizes: Mapping[str, float] | Sequence[float], seed: int = 0
-) -> dict[str, list[dict]]:
+    cases: Sequence[Case], sizes: Mapping[str, float] | Sequence[float], seed: int = 0
+) -> dict[str, list[Case]]:
     """Divide cases between sections; all cases of one patient go to the same section.
 
     Patients with more cases are placed first, the others in random order, each where most cases are lacking. So the
     sizes are met exactly if every patient has one case, and as nearly as whole patients allow otherwise; a section of
-    size above zero never stays empty. The result does not depend on the order of the entries, nor on the platform.
+    size above zero never stays empty. The result does not depend on the order of the cases, nor on the platform.
 
     Args:
-        entries: of the datalist, with different case names.
+        cases: with different names.
         sizes: of each section: fractions that sum to 1, or numbers of cases (all integers) that sum to the number of
-            entries; two or three numbers are training, validation and testing in this order.
+            cases; two or three numbers are training, validation and testing in this order.
         seed: of NumPy's legacy generator.
 
     Returns:
@@ -35,25 +36,25 @@ def split_cases(
     Raises:
         ValueError: if the sizes do not add up, or there are more sections to fill than patients.
     """
-    wanted = _cases_wanted(sizes, len(entries))
-    patients = _shuffled_patients(entries, seed)
+    wanted = _cases_wanted(sizes, len(cases))
+    patients = _shuffled_patients(cases, seed)
     filled = [name for name, number in wanted.items() if number > 0]
     if len(patients) < len(filled):
         raise ValueError(f"{len(patients)} patients cannot fill the {len(filled)} sections {filled}.")
-    result: dict[str, list[dict]] = {name: [] for name in wanted}
-    for place, cases in enumerate(patients):
+    result: dict[str, list[Case]] = {name: [] for name in wanted}
+    for place, of_patient in enumerate(patients):
         empty = [name for name in filled if not result[name]]
         choice = empty if len(patients) - place <= len(empty) else filled
         neediest = max(choice, key=lambda name: wanted[name] - len(result[name]))
-        result[neediest] += cases
-    return {name: sorted(cases, key=_name) for name, cases in result.items()}
+        result[neediest] += of_patient
+    return {name: sorted(section, key=_name) for name, section in result.items()}
 
 
-def k_folds(entries: Sequence[dict], num_folds: int, seed: int = 0) -> list[dict[str, list[dict]]]:
+def k_folds(cases: Sequence[Case], num_folds: int, seed: int = 0) -> list[dict[str, list[Case]]]:
     """Divide cases into folds of like size; every case is validated once, and trained on in all other folds.
 
     Args:
-        entries: of the datalist, with different case names.
+        cases: with different names.
         num_folds: from 2 to the number of patients.
         seed: of NumPy's legacy generator.
 
@@ -63,12 +64,12 @@ def k_folds(entries: Sequence[dict], num_folds: int, seed: int = 0) -> list[dict
     Raises:
         ValueError: if the number of folds does not fit the number of patients.
     """
-    patients = _shuffled_patients(entries, seed)
+    patients = _shuffled_patients(cases, seed)
     if not 2 <= num_folds <= len(patients):
         raise ValueError(f"{num_folds} folds were asked for; expected 2 to {len(patients)}, the number of patients.")
-    folds: list[list[dict]] = [[] for _ in range(num_folds)]
-    for cases in patients:
-        min(folds, key=len).extend(cases)
+    folds: list[list[Case]] = [[] for _ in range(num_folds)]
+    for of_patient in patients:
+        min(folds, key=len).extend(of_patient)
     training, validation = SECTIONS[:2]
     return [
         {
@@ -79,30 +80,30 @@ def k_folds(entries: Sequence[dict], num_folds: int, seed: int = 0) -> list[dict
     ]
 
 
-def patient_of(entry: dict) -> str:
+def patient_of(case: Case) -> str:
     """Name the patient of a case: the entry's ``patient``, or the case name without a time point.
 
     The names that carry time points are listed in ``layouts.yaml``: ``BraTS-GLI-00000-001`` is a case of the patient
     ``BraTS-GLI-00000``; any other case is its own patient.
     """
-    if "patient" in entry:
-        return str(entry["patient"])
+    if "patient" in case.more:
+        return str(case.more["patient"])
     for expression in read_layout_file()["patients"]:
-        match = re.fullmatch(expression, entry["case"])
+        match = re.fullmatch(expression, case.name)
         if match:
             return match[1]
-    return entry["case"]
+    return case.name
 
 
-def _name(entry: dict) -> str:
-    return entry["case"]
+def _name(case: Case) -> str:
+    return case.name
 
 
-def _shuffled_patients(entries: Sequence[dict], seed: int) -> list[list[dict]]:
+def _shuffled_patients(cases: Sequence[Case], seed: int) -> list[list[Case]]:
     """Cases of each patient, in random order but for those with more cases, who come first."""
-    patients: dict[str, list[dict]] = {}
-    for entry in sorted(entries, key=_name):
-        patients.setdefault(patient_of(entry), []).append(entry)
+    patients: dict[str, list[Case]] = {}
+    for case in sorted(cases, key=_name):
+        patients.setdefault(patient_of(case), []).append(case)
     names = sorted(patients)
     order = np.random.RandomState(seed).permutation(len(names))
     return sorted((patients[names[place]] for place in order), key=len, reverse=True)

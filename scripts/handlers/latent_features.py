@@ -19,7 +19,7 @@ from ..evaluation.store import CaseStore
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..metrics.modality_gap import modality_gap
 from ..metrics.undefined import or_none
-from ..networks.base import acquired_modalities
+from ..modalities import acquired_in
 from ..utils.files import replacing, write_json
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class LatentFeaturesHandler:
     def _keep(self, engine: Engine) -> None:
         (item,) = engine.state.batch
         case, mean = str(item["case"]), torch.cat(self.means).double().mean(dim=0).cpu()  # (M, F)
-        acquired = acquired_modalities(torch.as_tensor(item["image"])[None])[0].cpu()
+        acquired = acquired_in(item["image"]).cpu()
         if not torch.isfinite(mean[acquired]).all():
             logger.warning("case %s has latent features that are not finite; has the training diverged?", case)
         listed = [list(map(or_none, row)) for row in mean.tolist()]

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
+from monai.utils import convert_to_tensor
 
-from ..data.label_conventions import from_internal, to_internal
+from ..data.label_conventions import from_internal, get_convention
 from ..evaluation.expectation import ExpectedPerformance
 from ..evaluation.origin import SYNTHETIC_ONLY, origin_in_words, origin_of, synthetic_only
 from ..metrics.regions import volumes_ml
-from ..modalities import subset_name
-from ..networks.base import acquired_modalities
+from ..modalities import acquired_in, subset_name
 from ..utils.files import replacing, write_json
 
 logger = logging.getLogger(__name__)
@@ -32,16 +32,19 @@ class PredictionWriter:
     ``<output_dir>/<case>.nii.gz`` lies on the grid and affine of the input and carries the values of the asked-for
     label convention, as uint8, or uint16 where the convention goes beyond 255. ``<output_dir>/<case>.json`` says which
     modalities were used, voxels and volume (mL) of each region, what to expect of them, what the weights were trained
-    on, and warnings. Attach to a ``CaseEvaluator`` whose postprocessing leaves ``pred`` as a label map ``(1, *S)`` of
-    that convention on the grid of the input, behind what loads the weights.
+    on, and warnings. Attach to a ``CaseEvaluator`` whose postprocessing leaves ``pred`` as internal classes ``(1, *S)``
+    on the grid of the input, behind what loads the weights.
 
     Args:
         output_dir: folder of the results, made if need be.
         modalities: names in channel order.
         regions: name of each region to the classes it unites.
-        label_convention: name of the convention that ``pred`` is in, e.g. ``"brats2021"``.
+        label_convention: name of the convention that label maps are written in, e.g. ``"brats2021"``.
         expected: says what to expect of a subset of modalities; ``None`` for reports without it.
         model_file: the weights; ``None`` for reports without what they were trained on.
+
+    Raises:
+        ValueError: if the label convention is unknown; of a case, if it cannot write a class that occurs.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class PredictionWriter:
         self.output_dir = Path(output_dir)
         self.modalities = list(modalities)
         self.regions = {name: list(classes) for name, classes in regions.items()}
+        get_convention(label_convention)  # a misspelt one is found before anything is segmented
         self.label_convention = label_convention
         self.expected = expected
         self.model_file = model_file
@@ -79,18 +83,17 @@ class PredictionWriter:
             self.write_case({**item, **output})
 
     def write_case(self, case: Mapping[str, Any]) -> None:
-        """Write one case; ``pred`` ``(1, *S)`` must carry the affine of the input's grid."""
+        """Write one case; ``pred`` ``(1, *S)``, classes, must carry the affine of the input's grid."""
         prediction = case["pred"]
-        classes = to_internal(prediction[0].cpu().numpy(), self.label_convention)
-        labels = from_internal(classes, self.label_convention)
+        labels = from_internal(prediction[0].cpu().numpy(), self.label_convention)
         affine = np.asarray(prediction.affine, dtype=float)
         path = self.output_dir / f"{case['case']}.nii.gz"
         with replacing(path) as temporary:
             image = nib.Nifti1Image(labels, affine)
             image.header.set_xyzt_units("mm")
             nib.save(image, temporary)
-        volumes = self._volumes(classes, nib.affines.voxel_sizes(affine).tolist())
-        acquired = acquired_modalities(torch.as_tensor(case["image"])[None])[0].tolist()
+        volumes = self._volumes(prediction[0].cpu(), nib.affines.voxel_sizes(affine).tolist())
+        acquired = acquired_in(case["image"]).tolist()
         expected = None if self.expected is None else self.expected.of(acquired)
         absent = [name for name, there in zip(self.modalities, acquired, strict=True) if not there]
         of_weights = [SYNTHETIC_ONLY] if self.weights and synthetic_only(self.weights) else []
@@ -111,10 +114,10 @@ class PredictionWriter:
         lines = [*(f"warning: {warning}" for warning in of_weights), *(expected or {}).get("in_words", ())]
         logger.info("%s: %s from %s%s", case["case"], path, report["subset"], "".join(f"\n  {line}" for line in lines))
 
-    def _volumes(self, classes: np.ndarray, spacing: Sequence[float]) -> dict[str, dict[str, float]]:
+    def _volumes(self, classes: torch.Tensor, spacing: Sequence[float]) -> dict[str, dict[str, float]]:
         """Measure each region in voxels and mL."""
         voxel_ml = float(np.prod(spacing)) / 1000
-        volumes = volumes_ml(torch.as_tensor(classes), self.regions, spacing)
+        volumes = volumes_ml(convert_to_tensor(classes, track_meta=False), self.regions, spacing)
         return {region: {"voxels": round(ml / voxel_ml), "ml": round(ml, 4)} for region, ml in volumes.items()}
 
 

@@ -10,14 +10,13 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.utils import convert_to_tensor
 
 from ..evaluation.temperature import read_temperatures, scale, temperature_for
 from ..metrics.calibration import region_probabilities
-from ..networks.base import acquired_modalities
+from ..modalities import acquired_in
 from ..utils.files import replacing
 from ..utils.flags import as_flag
 
@@ -84,7 +83,7 @@ class ProbabilityMapWriter:
         """
         probabilities = convert_to_tensor(case["probabilities"], track_meta=False, device="cpu")
         if self.temperature_scaling:
-            acquired = acquired_modalities(torch.as_tensor(case["image"])[None])
+            acquired = acquired_in(case["image"])
             probabilities = scale(probabilities, temperature_for(self.temperatures, int(acquired.sum())))
         maps = region_probabilities(probabilities, self.regions).numpy().astype(np.float32)  # (R, *S)
         if not np.isfinite(maps).all():

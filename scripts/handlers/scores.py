@@ -10,7 +10,6 @@ from math import isfinite, nan
 from typing import Any
 
 import ignite.distributed as idist
-import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
@@ -23,8 +22,7 @@ from ..evaluation.tables import ScoreWriter
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..metrics.scores import CaseScorer, Scores, ScoreSettings
 from ..metrics.undefined import mean_of_defined, or_nan, or_none
-from ..modalities import subset_name
-from ..networks.base import acquired_modalities
+from ..modalities import acquired_in, subset_name
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +131,7 @@ class SubsetScoreHandler:
                 "`validate::preprocessing` did to the image."
             )
         image = case["image"]
-        acquired = acquired_modalities(torch.as_tensor(image)[None])[0].cpu()
+        acquired = acquired_in(image).cpu()
         spacing = label.pixdim[: label.ndim - 1].tolist() if isinstance(label, MetaTensor) else [1.0] * (label.ndim - 1)
         scorer, scores = CaseScorer(label[0], self.regions, spacing, self.settings), {}
         for subset, labels in zip(self.inferer.subsets_for(acquired), prediction, strict=True):

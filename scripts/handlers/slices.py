@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from ..drawing.planes import box_around, largest_slice, white_level
 from ..evaluation.store import CaseStore
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
-from ..modalities import subset_name
-from ..networks.base import acquired_modalities
+from ..modalities import acquired_in, subset_name
 from ..utils.files import replacing
 from ..utils.flags import as_flag
 
@@ -76,7 +75,7 @@ class SliceKeeper:
     def slice_of(self, case: Mapping[str, Any]) -> dict[str, NDArray]:
         """Cut the slice out of a case: ``image`` ``(M, *S)``, ``label`` ``(1, *L)``, ``pred`` ``(K, *L)`` classes."""
         image, prediction = case["image"], case["pred"]
-        acquired = acquired_modalities(torch.as_tensor(image)[None])[0].cpu()
+        acquired = acquired_in(image).cpu()
         label = self._turned(case["label"])
         volumes = (self._turned(each)[0].cpu().numpy() for each in (label, prediction.amax(dim=0, keepdim=True)))
         number = largest_slice(volumes)

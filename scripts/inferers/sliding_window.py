@@ -13,8 +13,7 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 
-from ..modalities import ALL, evaluable_subsets, parse_subset, unique_rows
-from ..networks.base import acquired_modalities
+from ..modalities import ALL, acquired_modalities, evaluable_subsets, parse_subset, unique_rows
 from .autocast import reduced_precision
 from .slice_axis import drop_slice_axis, restore_slice_axis
 

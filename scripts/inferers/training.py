@@ -10,9 +10,8 @@ import torch
 from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 
-from ..modalities import modality_subsets
+from ..modalities import acquired_modalities, modality_subsets
 from ..networks.alignment import broadcast
-from ..networks.base import acquired_modalities
 from ..networks.outputs import NARROWED, TEACHER, MultiModalOutput
 from ..networks.teacher import FrozenTeacher
 from .autocast import reduced_precision

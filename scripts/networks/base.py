@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..modalities import acquired_modalities
 from .alignment import AnchorAlignment, NoAlignment, broadcast
 from .blocks import channels_last, stack_modalities
 from .convolution import concatenate
@@ -27,14 +28,6 @@ from .outputs import (
     StudentOutput,
 )
 from .packing import in_one_batch, mean_of_shown, pack, place_rows, stack_alone
-
-
-def acquired_modalities(x: Tensor) -> Tensor:
-    """Tell which channels are acquired: ``(B, M, *S)`` to ``(B, M)`` bool, ``False`` if any voxel is NaN.
-
-    Any, not all: a sliding window pads an absent channel with zeros.
-    """
-    return ~torch.isnan(x).flatten(2).any(dim=2)
 
 
 class IncompleteMultiModalNetwork(nn.Module):

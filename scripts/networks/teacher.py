@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .base import IncompleteMultiModalNetwork, acquired_modalities
+from ..modalities import acquired_modalities
+from .base import IncompleteMultiModalNetwork
 from .outputs import PathOutput
 from .weights import load_weights
 

@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..data.datalist import write_datalist
+from ..data.case import Case
+from ..data.datalist import DATALIST_FILE, SIMULATED_FILE, write_datalist
 from ..data.label_conventions import from_internal
 from ..data.missing_rate import assign_availability, parse_missing_rates
+from ..data.split import SECTIONS
 from ..utils.files import replacing
 from .case import Phantom, PhantomSettings, make_phantom
 from .record import GENERATOR_VERSION, claim, describe
 
 __all__ = ["Phantom", "PhantomSettings", "make_phantom", "write_phantoms"]
 
-SECTIONS = ("training", "validation", "testing")
 LABEL_CONVENTION = "brats2021"
-RECORD_FILE, DATALIST_FILE = "phantom.json", "datalist.json"
 
 
 def write_phantoms(
@@ -62,17 +62,17 @@ def write_phantoms(
     acquired = _acquired(settings, counts, rates)
     # rates as pairs, since their order matters
     record = {**describe(settings), "num_cases": counts, "missing_rates": list(rates.items())}
-    claim(folder / RECORD_FILE, record)
+    claim(folder / SIMULATED_FILE, record)
 
-    entries = [_entry(folder, index, names) for index, names in enumerate(acquired)]
-    todo = [index for index, entry in enumerate(entries) if not all(file.exists() for file in _files(entry))]
+    cases = [_case(folder, index, names) for index, names in enumerate(acquired)]
+    todo = [index for index, case in enumerate(cases) if not all(file.exists() for file in _files(case))]
     datalist = folder / DATALIST_FILE
     if todo or not datalist.exists():
         for index in tqdm(todo, desc="making phantoms", unit="case", disable=not progress):
-            _write_case(entries[index], make_phantom(settings, index), settings.modalities)
+            _write_case(cases[index], make_phantom(settings, index), settings.modalities)
         write_datalist(
             datalist,
-            _by_section(entries, counts),
+            _by_section(cases, counts),
             settings.modalities,
             missing_rates=rates,
             phantom={"version": GENERATOR_VERSION, **asdict(settings)},
@@ -93,30 +93,26 @@ def _acquired(settings: PhantomSettings, counts: dict[str, int], missing_rates: 
     return complete
 
 
-def _entry(folder: Path, index: int, names: list[str]) -> dict:
+def _case(folder: Path, index: int, names: list[str]) -> Case:
     case = f"phantom_{index:04d}"
     stem = folder / case / case
-    return {
-        "case": case,
-        "images": {name: f"{stem}_{name}.nii.gz" for name in names},
-        "label": f"{stem}_seg.nii.gz",
-        "label_convention": LABEL_CONVENTION,
-    }
+    images = {name: f"{stem}_{name}.nii.gz" for name in names}
+    return Case(case, images, label=f"{stem}_seg.nii.gz", label_convention=LABEL_CONVENTION)
 
 
-def _files(entry: dict) -> list[Path]:
-    return [Path(file) for file in (*entry["images"].values(), entry["label"])]
+def _files(case: Case) -> list[Path]:
+    return [Path(file) for file in (*case.files, case.label)]
 
 
-def _by_section(entries: list[dict], counts: dict[str, int]) -> dict[str, list[dict]]:
+def _by_section(cases: list[Case], counts: dict[str, int]) -> dict[str, list[Case]]:
     stops = np.cumsum(list(counts.values()))
-    return {section: entries[stop - counts[section] : stop] for section, stop in zip(counts, stops, strict=True)}
+    return {section: cases[stop - counts[section] : stop] for section, stop in zip(counts, stops, strict=True)}
 
 
-def _write_case(entry: dict, phantom: Phantom, modalities: tuple[str, ...]) -> None:
-    for name, file in entry["images"].items():
+def _write_case(case: Case, phantom: Phantom, modalities: tuple[str, ...]) -> None:
+    for name, file in case.images.items():
         _write_image(file, phantom.images[modalities.index(name)], phantom.affine)
-    _write_image(entry["label"], from_internal(phantom.label, LABEL_CONVENTION), phantom.affine)
+    _write_image(case.label, from_internal(phantom.label, LABEL_CONVENTION), phantom.affine)
 
 
 def _write_image(file: str, array: NDArray, affine: NDArray) -> None:

@@ -115,12 +115,12 @@ def _save_untrained(path: Path, seed: int) -> None:
 def _incomplete_patient(datalist: Path, folder: Path, modalities: list[str]) -> str:
     """Copy the first and last modality of the first test case to a folder of its own."""
     case = read_section(datalist, "testing", modalities)[0]
-    target = folder / case["case"]
+    target = folder / case.name
     shutil.rmtree(folder, ignore_errors=True)
     target.mkdir(parents=True)
     for name in (modalities[0], modalities[-1]):
-        shutil.copy(case["images"][name], target)
-    return case["case"]
+        shutil.copy(case.images[name], target)
+    return case.name
 
 
 def _close(root: Path, patient: str, seconds: float) -> None:

@@ -31,7 +31,7 @@ from ..engines.case_evaluator import root_cause
 from ..evaluation.descriptions import tissue_names
 from ..metrics.regions import Regions
 from ..metrics.scores import Scores
-from ..networks.base import acquired_modalities
+from ..modalities import acquired_in
 from .command_line import run_tool
 
 PANEL_INCHES = 1.6  # width
@@ -101,7 +101,7 @@ def segment(parser: ConfigParser, case: str | None = None) -> SegmentedCase:
 def _on_one_grid(case: Mapping[str, Any], modalities: Sequence[str], oriented: bool) -> SegmentedCase:
     """Bring the parts of a case, on the grid of the files, to the axes of the figure."""
     image, label, prediction = (convert_to_tensor(case[key], track_meta=False) for key in ("image", "label", "pred"))
-    acquired = acquired_modalities(image[None])[0]
+    acquired = acquired_in(image)
     stack = MetaTensor(torch.cat([image[acquired], label, prediction.cpu()]), affine=case["image"].affine)
     if oriented:
         stack = Orientation("LPS", labels=None)(stack)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.audit import audit_datalist, format_audit
+from ..data.case import Case
 from ..data.case_error import CaseError
 from ..data.datalist import check_case_names, simulate_missing, write_datalist
 from ..data.label_conventions import convention_names
@@ -88,11 +89,11 @@ class MakeDatalist:
         Raises:
             ValueError: if the cases cannot be read, divided or named as asked; nothing is written then.
         """
-        entries, recipe = self._find()
-        modalities = self._names() or order_modalities(entries)
-        unlabelled = [entry for entry in entries if "label" not in entry]
+        cases, recipe = self._find()
+        modalities = self._names() or order_modalities(cases)
+        unlabelled = [case for case in cases if case.label is None]
         rest = {UNLABELLED: unlabelled} if unlabelled else {}
-        divided = self._divide([entry for entry in entries if "label" in entry])
+        divided = self._divide([case for case in cases if case.label is not None])
         variants = [self._simulate(sections, modalities) for sections in divided]
         named = {} if self.name is None else {"name": str(self.name)}
         output = Path(str(self.output))
@@ -106,7 +107,7 @@ class MakeDatalist:
             print(f"\nDatalist: {path.resolve()}\n")
         return paths
 
-    def _find(self) -> tuple[list[dict], dict]:
+    def _find(self) -> tuple[list[Case], dict]:
         """Cases of all folders, sorted by name, and how they were found and will be divided."""
         folders, layouts = as_list(self.folder), as_list(self.layout)
         if len(layouts) not in (1, len(folders)):
@@ -114,51 +115,51 @@ class MakeDatalist:
         if self.label_convention and self.label_convention not in convention_names():
             print(f"Note: label convention `{self.label_convention}` is not known; it must be defined for loading.")
         failures: list[CaseError] = []
-        entries, sources = [], []
+        cases, sources = [], []
         for folder, layout in zip(folders, layouts * (len(folders) // len(layouts)), strict=True):
             found = self._find_in(folder, layout, failures)
-            counts = dict(Counter(entry.pop("layout") for entry in found))
+            counts = dict(Counter(case.layout for case in found))
             print(f"{folder}: {len(found)} cases, layout " + ", ".join(f"{key} ({n})" for key, n in counts.items()))
             sources.append({"folder": str(Path(folder).resolve()), "layout": layout, "cases_by_layout": counts})
-            entries += found
+            cases += found
         if failures:
             raise ValueError("\n".join(["these cases are ambiguous:", *map(str, failures)]))
-        check_case_names(entries, f"the folders {folders}")
+        check_case_names(cases, f"the folders {folders}")
         recipe = {"folders": sources, "split": self.split, "folds": self.folds, "seed": self.seed}
-        return sorted(entries, key=lambda entry: entry["case"]), recipe
+        return sorted(cases, key=lambda case: case.name), recipe
 
-    def _find_in(self, folder: str, layout: str, failures: list[CaseError]) -> list[dict]:
+    def _find_in(self, folder: str, layout: str, failures: list[CaseError]) -> list[Case]:
         own = (self.patterns, self.label_pattern, self.label_convention)
         if self.patterns and layout not in ("auto", "custom"):
             own = (None, None, None)  # the patterns are for the other folders
         return find_cases(folder, layout, self._names(), *own, failures=failures)
 
-    def _divide(self, entries: list[dict]) -> list[dict[str, list[dict]]]:
+    def _divide(self, cases: list[Case]) -> list[dict[str, list[Case]]]:
         """Sections of the datalist; several sets of them for folds."""
         if self.split and self.folds:
             raise ValueError(f"split is {self.split} and folds is {self.folds}; expected only one of them.")
-        if (self.split or self.folds) and not entries:
+        if (self.split or self.folds) and not cases:
             raise ValueError("none of the cases has a label, so there is nothing to divide.")
         if self.folds:
-            return k_folds(entries, self.folds, self.seed)
+            return k_folds(cases, self.folds, self.seed)
         if self.split:
-            return [split_cases(entries, self.split, self.seed)]
-        return [{section: list(entries) for section in as_list(self.sections)}]
+            return [split_cases(cases, self.split, self.seed)]
+        return [{section: list(cases) for section in as_list(self.sections)}]
 
-    def _simulate(self, sections: dict[str, list[dict]], modalities: list[str]) -> tuple[dict[str, list[dict]], dict]:
+    def _simulate(self, sections: dict[str, list[Case]], modalities: list[str]) -> tuple[dict[str, list[Case]], dict]:
         """Take modalities away from the training cases at the rates asked for."""
         if self.missing_rates is None:
             return sections, {}
         rates = parse_missing_rates(self.missing_rates, modalities)
         if not sections.get(TRAINING):
             raise ValueError(f"missing rates are for the section `{TRAINING}`, which has no case.")
-        entries = sections[TRAINING]
-        available = assign_availability(len(entries), list(rates.values()), self.rates_seed)
-        entries, untouched = simulate_missing(entries, available, list(rates))
+        cases = sections[TRAINING]
+        available = assign_availability(len(cases), list(rates.values()), self.rates_seed)
+        cases, untouched = simulate_missing(cases, available, list(rates))
         if untouched:
             print(f"{len(untouched)} cases would be left without any modality and keep what they have: {untouched[:5]}")
         record = {"missing_rates": rates, "rates_seed": self.rates_seed, "cases_not_reduced": untouched}
-        return {**sections, TRAINING: entries}, record
+        return {**sections, TRAINING: cases}, record
 
     def _names(self) -> list[str] | None:
         return as_list(self.modalities) if self.modalities else None

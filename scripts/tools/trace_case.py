@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..bundle.configuration import merge
 from ..data.cases import choose_case
 from ..engines.case_evaluator import root_cause
-from ..modalities import subset_name
+from ..modalities import acquired_in, subset_name
 from .command_line import run_tool
 
 FEW = 8  # values that are printed one by one
@@ -165,8 +165,8 @@ def _absent(value: Tensor, modalities: Sequence[str], channel_dim: int) -> str:
         return ""
     if value.ndim <= channel_dim or value.shape[channel_dim] != len(modalities):
         return f", NaN in {int(missing.sum())} of {value.numel()}"
-    flags = missing.movedim(channel_dim, 0).reshape(len(modalities), -1).any(dim=1).tolist()
-    return ", absent: " + subset_name(flags, modalities)
+    acquired = acquired_in(value.movedim(channel_dim, 0).reshape(len(modalities), -1))
+    return ", absent: " + subset_name((~acquired).tolist(), modalities)
 
 
 def main(*files: str, case: str | None = None, every_parameter: bool = False, **override: Any) -> None:

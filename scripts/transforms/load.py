@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 
 import torch
 from monai.config import KeysCollection
@@ -14,30 +12,20 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import look_up_option
 
+from ..data.case import Case
 from ..data.case_error import CaseError
 from ..data.label_conventions import get_convention, to_internal
-from ..data.patient import PATHS, case_name, describe_patient, read_channels
 from ..data.reading import ImageFile, clean_image, file_of, grid_difference, is_blank, resample_to, with_meta
+from ..data.request import Request, understand
 
-CONSUMED_KEYS = ("images", "channels", "label_convention")
 PLAIN_TYPES = (str, int, float, bool)  # what collates whatever its value is
 
 
 class LoadCased(MapTransform):
     """Read one case: the images that were acquired, in the configured order, and the label if there is one.
 
-    Entries it takes (paths absolute, or relative to the current folder):
-
-    * ``{"case": name, "images": {modality: path, ...}, "label": path, "label_convention": name}``: one file per
-      acquired modality. Files that the entry does not list are never opened.
-    * ``{"case": name, "image": path, "channels": [modality, ...], ...}``: one stacked file; a channel that is zero,
-      constant or NaN throughout is absent.
-    * ``{"image": path}``, as MONAI Label has it: a stacked file with the configured modalities in their order, or
-      those of ``channels``, also as ``"flair,t2"``.
-    * ``{"image": folder}`` or ``{"image": [path, ...]}`` of one patient, files recognised by name; the entry may have
-      ``layout`` and ``patterns``, see ``scripts.data.patient.describe_patient``.
-    * ``{"image": {modality: path, ...}}``; or ``{modality: path, ...}``, which goes before ``image`` in the same entry.
-    * A path or a list of paths, as it may stand under ``image``.
+    It takes an entry of a datalist, or a request in any form that ``scripts.data.request.understand`` knows. Files that
+    it does not list are never opened; a channel of a stacked file that is zero, constant or NaN throughout is absent.
 
     The result has ``image``, ``case`` (made from a file name if the entry has none), ``label`` if the entry has one,
     and those other items of the entry that are text or numbers; nothing that depends on what was acquired, so that
@@ -93,77 +81,33 @@ class LoadCased(MapTransform):
             get_convention(convention, conventions)  # a misspelt one is found before training starts
         self._read = ImageFile()
 
-    def __call__(self, data: Mapping[Hashable, object] | str | os.PathLike | list) -> dict[Hashable, object]:
-        data = self._described(data if isinstance(data, Mapping) else {self.image_key: data})
-        case = self._case_name(data)
-        acquired = self._images(data, case)
+    def __call__(self, data: Request) -> dict[Hashable, object]:
+        case = understand(data, self.modalities, self.image_key, self.label_key)
+        acquired = self._acquired(case)
         if not acquired:
-            raise CaseError(case, f"no modality was acquired; expected at least one of {list(self.modalities)}")
+            raise CaseError(case.name, f"no modality was acquired; expected at least one of {list(self.modalities)}")
         first = next(iter(acquired.values()))
         image = torch.full((len(self.modalities), *first.shape[1:]), torch.nan)
         for name, channel in acquired.items():
-            image[self.modalities.index(name)] = self._on_grid(channel, first, "bilinear", case).as_tensor()[0]
-        used = {*CONSUMED_KEYS, *self.keys}
-        result = {key: value for key, value in data.items() if key not in used and isinstance(value, PLAIN_TYPES)}
-        result |= {"case": case, self.image_key: with_meta(image, first)}
-        label = self._label(data, first, case)
+            image[self.modalities.index(name)] = self._on_grid(channel, first, "bilinear", case.name).as_tensor()[0]
+        result = {key: value for key, value in case.more.items() if isinstance(value, PLAIN_TYPES)}
+        result |= {"case": case.name, self.image_key: with_meta(image, first)}
+        label = self._label(case, first)
         return result if label is None else {**result, self.label_key: label}
 
-    def _described(self, data: Mapping) -> Mapping:
-        """Bring a folder, a list of files, or modalities beside other keys of a request to the form of a datalist."""
-        source = data.get(self.image_key)
-        if source and not isinstance(data.get("images"), Mapping):  # a request for a batch says there which ones: all
-            data = {key: value for key, value in data.items() if key != "images"}
-        named = {name: data[name] for name in self.modalities if data.get(name) and isinstance(data[name], PATHS)}
-        folder = isinstance(source, PATHS) and Path(source).expanduser().is_dir()
-        if data.get("images") is not None or not (named or folder or isinstance(source, (list, tuple))):
-            return data
-        how = {key: data[key] for key in ("layout", "patterns", "case") if data.get(key)}
-        rest = {key: value for key, value in data.items() if key not in {*how, *named, "channels", self.image_key}}
-        entry = describe_patient(named or source, self.modalities, **how)
-        return {**rest, **{self.image_key if key == "image" else key: value for key, value in entry.items()}}
-
-    def _case_name(self, data: Mapping) -> str:
-        """Take the case's name, or make one from its first file."""
-        if data.get("case"):
-            return str(data["case"])
-        source = data.get("images") or data.get(self.image_key) or "unnamed"
-        return case_name(str(next(filter(None, source.values()), "unnamed") if isinstance(source, Mapping) else source))
-
-    def _images(self, data: Mapping, case: str) -> dict[str, MetaTensor]:
+    def _acquired(self, case: Case) -> dict[str, MetaTensor]:
         """Read the acquired images: modality to ``(1, *S)``, in the configured order."""
-        source = data.get("images", data.get(self.image_key))
-        if isinstance(source, Mapping):
-            self._check_names(source, case)
-            files = {name: str(source[name]) for name in self.modalities if source.get(name)}
-            return {name: self._single(file, case) for name, file in files.items()}
-        if isinstance(source, (str, Path)):
-            return self._stacked(str(source), read_channels(data.get("channels")) or self.modalities, case)
-        raise CaseError(
-            case,
-            f"the entry gives {type(source).__name__} for its images; expected `images` with a path per modality, or "
-            f"`{self.image_key}` with the path of a stacked file. See the datalist",
-        )
-
-    def _check_names(self, names: Sequence[str] | Mapping, case: str, file: str | None = None) -> None:
-        """Refuse modalities that are not configured, or named twice."""
-        unknown = [name for name in names if name not in self.modalities]
-        if unknown or len(set(names)) < len(names):
-            raise CaseError(
-                case,
-                f"the entry lists the modalities {list(names)}; expected names out of {list(self.modalities)}, each at "
-                "most once. See `modalities` in the configuration",
-                file,
-            )
+        if case.image is not None:
+            return self._stacked(case.image, case.channels, case.name)
+        return {name: self._single(file, case.name) for name, file in case.images.items()}
 
     def _single(self, file: str, case: str) -> MetaTensor:
         """Read one modality's file, ``(1, *S)``."""
         image = self._read(file, case)
         return with_meta(clean_image(image.as_tensor()[0], case, file, self.non_finite)[None], image)
 
-    def _stacked(self, file: str, channels: Sequence[str], case: str) -> dict[str, MetaTensor]:
-        """Read a stacked file, leaving out channels that carry nothing or that the entry names ``None`` (unused)."""
-        self._check_names([name for name in channels if name is not None], case, file)
+    def _stacked(self, file: str, channels: Sequence[str | None], case: str) -> dict[str, MetaTensor]:
+        """Read a stacked file, leaving out channels that carry nothing or that have no name (unused)."""
         stack = self._read(file, case, channels=len(channels))
         acquired = {}
         for name in filter(channels.__contains__, self.modalities):
@@ -189,20 +133,20 @@ class LoadCased(MapTransform):
             raise CaseError(case, f"the image does not overlap with `{file_of(first)}`: {difference}", file_of(image))
         return resampled
 
-    def _label(self, data: Mapping, first: MetaTensor, case: str) -> MetaTensor | None:
+    def _label(self, case: Case, first: MetaTensor) -> MetaTensor | None:
         """Read the label, ``(1, *S)`` internal classes; ``None`` if there is none or it is not wanted."""
-        file = data.get(self.label_key) if self.label_key is not None else None
-        if not file:
+        if case.label is None or self.label_key is None:
             if self.label_required and self.label_key is not None:
-                raise CaseError(case, f"the entry has no `{self.label_key}`, which is required here. See the datalist")
+                reason = f"the entry has no `{self.label_key}`, which is required here. See the datalist"
+                raise CaseError(case.name, reason)
             return None
-        convention = data.get("label_convention") or self.label_convention
+        convention = case.label_convention or self.label_convention
         if not convention:
             reason = "the entry names no `label_convention`, and the loader has none to fall back on"
-            raise CaseError(case, reason, str(file))
-        values = self._read(str(file), case)
+            raise CaseError(case.name, reason, case.label)
+        values = self._read(case.label, case.name)
         try:
             classes = to_internal(values.as_tensor().numpy(), convention, self.conventions)
         except ValueError as error:
-            raise CaseError(case, str(error), str(file)) from error
-        return self._on_grid(with_meta(torch.from_numpy(classes), values), first, "nearest", case).to(torch.uint8)
+            raise CaseError(case.name, str(error), case.label) from error
+        return self._on_grid(with_meta(torch.from_numpy(classes), values), first, "nearest", case.name).to(torch.uint8)

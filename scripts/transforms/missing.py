@@ -12,41 +12,31 @@ from monai.transforms import MapTransform, Randomizable
 from torch import Tensor
 
 from ..data.case_error import CaseError
-from ..modalities import modality_subsets, parse_subset, subset_name
+from ..modalities import acquired_in, modality_subsets, parse_subset, subset_name
 
 RANDOM = "random"  # in place of a subset's name: another one each time
 
 
-def available_modalities(image: Tensor) -> Tensor:
-    """Tell which modalities of an image ``(M, *S)`` are available: ``(M,)`` bool, no voxel of the channel is NaN.
-
-    Any NaN voxel marks the channel as absent, not only all of them: padding and rotating write zeros into it.
-    """
-    missing = torch.isnan(torch.as_tensor(image)).flatten(1).any(dim=1)
-    return torch.as_tensor(~missing).as_subclass(Tensor)
-
-
-def draw_subset(available: Tensor, random_state: np.random.RandomState) -> Tensor:
-    """Draw one of the ``2**k - 1`` non-empty subsets of the ``k`` available modalities, each as likely as the others.
+def draw_subset(acquired: Tensor, random_state: np.random.RandomState) -> Tensor:
+    """Draw one of the ``2**k - 1`` non-empty subsets of the ``k`` acquired modalities, each as likely as the others.
 
     Args:
-        available: ``(M,)`` bool with at least one ``True``.
+        acquired: ``(M,)`` bool with at least one ``True``.
         random_state: source of the one number that is drawn.
 
     Returns:
         ``(M,)`` bool.
     """
-    acquired = available.nonzero().flatten()  # (k,)
-    subsets = modality_subsets(len(acquired))
-    shown = torch.zeros_like(available)
-    shown[acquired] = subsets[random_state.randint(len(subsets))]
-    return shown
+    subsets = modality_subsets(int(acquired.sum()))
+    available = torch.zeros_like(acquired)
+    available[acquired] = subsets[random_state.randint(len(subsets))]
+    return available
 
 
-def keep_channels(image: Tensor, kept: Tensor) -> Tensor:
-    """Copy an image ``(M, *S)`` with NaN in the channels that ``kept`` ``(M,)`` does not have."""
+def erase_others(image: Tensor, available: Tensor) -> Tensor:
+    """Copy an image ``(M, *S)`` with NaN in the channels that ``available`` ``(M,)`` does not have."""
     result = image.clone()
-    result[~kept] = torch.nan
+    result[~available] = torch.nan
     return result
 
 
@@ -67,10 +57,10 @@ class AvailableModalitiesd(MapTransform):
 
     def _acquired(self, data: Mapping[Hashable, object]) -> Tensor:
         """Find the acquired modalities, ``(M,)`` bool; at least one."""
-        available = available_modalities(data[self.image_key])
-        if not bool(available.any()):
+        acquired = acquired_in(data[self.image_key])
+        if not bool(acquired.any()):
             raise CaseError(str(data.get("case", "unnamed")), "no modality is available; expected at least one")
-        return available
+        return acquired
 
 
 class RandShowModalitiesd(Randomizable, AvailableModalitiesd):
@@ -115,7 +105,7 @@ class ShowModalitiesd(RandShowModalitiesd):
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
         if self.named is None:
             return super().__call__(data)
-        return {**data, self.available_key: self.named.kept(data)}
+        return {**data, self.available_key: self.named.available(data)}
 
 
 class RandDropModalitiesd(Randomizable, AvailableModalitiesd):
@@ -132,8 +122,9 @@ class RandDropModalitiesd(Randomizable, AvailableModalitiesd):
     """
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
-        kept = draw_subset(self._acquired(data), self.R)
-        return {**data, self.image_key: keep_channels(data[self.image_key], kept), self.available_key: kept}
+        available = draw_subset(self._acquired(data), self.R)
+        image = erase_others(data[self.image_key], available)
+        return {**data, self.image_key: image, self.available_key: available}
 
 
 class KeepModalitiesd(AvailableModalitiesd):
@@ -164,19 +155,20 @@ class KeepModalitiesd(AvailableModalitiesd):
         self.wanted = parse_subset(subset, self.modalities)
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
-        kept = self.kept(data)
-        return {**data, self.image_key: keep_channels(data[self.image_key], kept), self.available_key: kept}
+        available = self.available(data)
+        image = erase_others(data[self.image_key], available)
+        return {**data, self.image_key: image, self.available_key: available}
 
-    def kept(self, data: Mapping[Hashable, object]) -> Tensor:
+    def available(self, data: Mapping[Hashable, object]) -> Tensor:
         """Find which of the named modalities are acquired: ``(M,)`` bool, at least one."""
         own = data.get(self.subset_key) if self.subset_key else None
         wanted = parse_subset(str(own), self.modalities) if own else self.wanted
         acquired = self._acquired(data)
-        kept = acquired & wanted
-        if not bool(kept.any()):
+        available = acquired & wanted
+        if not bool(available.any()):
             raise CaseError(
                 str(data.get("case", "unnamed")),
                 f"subset `{subset_name(wanted.tolist(), self.modalities)}` was asked for, but the case has only "
                 f"`{subset_name(acquired.tolist(), self.modalities)}`",
             )
-        return kept
+        return available

@@ -11,7 +11,8 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Randomizable, Transform
 
-from ..data.cases import PATIENT
+from ..data.case import as_case
+from ..data.case_error import CaseError
 from ..phantom.case import PhantomSettings
 from ..phantom.patients import PatientStore
 
@@ -35,6 +36,7 @@ class RandImagePhantomd(Randomizable, Transform):
 
     Raises:
         ValueError: if a modality or the variety is unknown, or ``cache_dir`` holds patients of other settings.
+        CaseError: if an entry is not of a phantom.
     """
 
     def __init__(
@@ -49,11 +51,15 @@ class RandImagePhantomd(Randomizable, Transform):
         self.store = PatientStore(cache_dir, settings)
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        case = as_case(data)
+        if case.phantom is None:
+            reason = "this is no phantom that can be imaged anew; expected an entry of `phantom_entries`"
+            raise CaseError(case.name or "unnamed", f"{reason}. See `train::cases` and `train::load`")
         rng = np.random.default_rng(self.R.randint(np.iinfo(np.int64).max, dtype=np.int64))
-        images, label = self.store.images(int(data[PATIENT]), rng)
+        images, label = self.store.images(int(case.phantom), rng)
         affine = torch.as_tensor(self.store.grid.affine)
         return {
-            "case": data["case"],
+            "case": case.name,
             "image": MetaTensor(torch.as_tensor(images, dtype=torch.float32), affine=affine),
             "label": MetaTensor(torch.as_tensor(label)[None], affine=affine),
         }

@@ -7,17 +7,24 @@ import json
 import pytest
 
 from scripts.data.audit import audit_datalist, audit_section, format_audit
+from scripts.data.case import Case
 
 MODALITIES = ["flair", "t1ce", "t1", "t2"]
 
 
 @pytest.fixture
-def entries() -> list[dict]:
+def entries() -> list[Case]:
     acquired = [["flair", "t1ce"], ["t1ce", "flair"], ["t2"], MODALITIES]
-    result = [{"case": str(place), "images": dict.fromkeys(names, "f")} for place, names in enumerate(acquired)]
-    result[0].update(label="s", label_convention="brats2023")
-    result[3].update(label="s", label_convention="brats2015")
-    return result
+    conventions = {0: "brats2023", 3: "brats2015"}
+    return [
+        Case(
+            str(place),
+            dict.fromkeys(names, "f"),
+            label="s" if place in conventions else None,
+            label_convention=conventions.get(place),
+        )
+        for place, names in enumerate(acquired)
+    ]
 
 
 def test_audit_of_four_cases_by_hand(entries):
@@ -39,6 +46,7 @@ def test_audit_of_four_cases_by_hand(entries):
         "single_modality_share": 1 / 4,
     }
     assert json.loads(json.dumps(audit)) == audit
+    assert audit_section([case.to_entry() for case in entries], MODALITIES) == audit, "of MONAI's dictionaries as well"
 
 
 def test_text_has_columns_of_one_width_and_every_number(entries):

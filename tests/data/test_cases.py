@@ -1,38 +1,25 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which cases a run works on: those of the data set that was named, and phantoms only where none was."""
+"""Which cases a run works on: those of the data set that was named."""
 
 from __future__ import annotations
 
 import json
 import shutil
 
-import nibabel as nib
-import numpy as np
 import pytest
 
-from scripts.data import cases
-from scripts.data.cases import find_patients, held_back_phantoms, read_cases
+from scripts.data.cases import find_patients, read_cases
+from scripts.data.split import SECTIONS
 
 NAMES = ["flair", "t1ce", "t1", "t2"]
-NUM_CASES = {"training": 2, "validation": 1, "testing": 1}
-
-
-@pytest.fixture
-def small_phantoms(monkeypatch):
-    monkeypatch.setattr(cases, "PHANTOM_CASES", NUM_CASES)
-    monkeypatch.setattr(cases, "PHANTOM_SPACING", 16.0)
-
-
-def stamps(folder):
-    return {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
 
 
 # --- training and evaluation -----------------------------------------------------------------------
 
 
 def test_each_section_of_the_named_datalist_is_read(phantoms):
-    names = {section: [case["case"] for case in read_cases(section, NAMES, str(phantoms))] for section in NUM_CASES}
+    names = {section: [case["case"] for case in read_cases(section, NAMES, str(phantoms))] for section in SECTIONS}
     assert {section: len(found) for section, found in names.items()} == {"training": 3, "validation": 1, "testing": 2}
     assert len({name for found in names.values() for name in found}) == 6
 
@@ -44,35 +31,15 @@ def test_a_datalist_may_lie_anywhere(phantoms, tmp_path):
     assert read_cases("training", NAMES, str(phantoms), str(tmp_path / "mine.json")) == [entry]
 
 
-def test_without_a_data_set_phantoms_are_made_with_a_warning(tmp_path, caplog, small_phantoms):
-    folder = tmp_path / "data" / "phantoms"
-    found = {section: read_cases(section, NAMES, "", phantom_dir=str(folder)) for section in NUM_CASES}
-    assert {section: len(entries) for section, entries in found.items()} == NUM_CASES
-    assert f"no `dataset_dir` was given: using PHANTOMS, simulated images, in {folder}" in caplog.text
-    assert caplog.records[0].levelname == "WARNING"
-    for entries in found.values():
-        assert all(list(entry["images"]) == NAMES for entry in entries)
-
-
-def test_phantoms_that_are_there_are_used_again(tmp_path, small_phantoms):
-    read_cases("training", NAMES, "", phantom_dir=str(tmp_path))
-    before = stamps(tmp_path)
-    assert before
-    read_cases("validation", NAMES, "", phantom_dir=str(tmp_path))
-    assert stamps(tmp_path) == before
-
-
 @pytest.mark.parametrize("datalist_file", ["datalist.json", "folds/fold_0.json"])
-def test_phantoms_never_stand_in_for_a_data_set_that_was_named(tmp_path, small_phantoms, datalist_file):
-    named, phantom_dir = tmp_path / "brats", tmp_path / "phantoms"
-    with pytest.raises(FileNotFoundError, match=f"no datalist at {named / datalist_file}; expected .*make_datalist"):
-        read_cases("training", NAMES, str(named), datalist_file, phantom_dir=str(phantom_dir))
-    assert not phantom_dir.exists()
+def test_a_datalist_that_is_not_there_is_named_with_the_tool_that_writes_it(tmp_path, datalist_file):
+    with pytest.raises(FileNotFoundError, match=f"no datalist at {tmp_path / datalist_file}; expected .*make_datalist"):
+        read_cases("training", NAMES, str(tmp_path), datalist_file)
 
 
-def test_without_a_data_set_and_a_place_for_phantoms_there_is_nothing_to_read():
+def test_without_a_data_set_there_is_nothing_to_read():
     with pytest.raises(FileNotFoundError, match="`dataset_dir` is empty; expected the folder that holds the datalist"):
-        read_cases("training", NAMES)
+        read_cases("training", NAMES, "")
 
 
 @pytest.mark.parametrize("word", [True, "true", "True"])
@@ -101,43 +68,6 @@ def test_a_section_without_any_complete_case_is_refused(phantoms, tmp_path):
 def test_complete_takes_no_other_word(phantoms):
     with pytest.raises(ValueError, match="`complete` is `perhaps`; expected true or false"):
         read_cases("training", NAMES, str(phantoms), complete="perhaps")
-
-
-# --- phantoms that no training sees -----------------------------------------------------------------
-
-
-def held_back(folder, section="validation", **settings):
-    settings = {"spacing_mm": 16.0, "num_cases": {"validation": 1, "testing": 2}, **settings}
-    return held_back_phantoms(section, NAMES, str(folder), **settings)
-
-
-def label_of(entry):
-    return np.asarray(nib.load(entry["label"]).dataobj)
-
-
-def test_held_back_phantoms_are_made_and_then_read(tmp_path):
-    first = held_back(tmp_path)
-    before = stamps(tmp_path)
-    assert len(first) == 1 and list(first[0]["images"]) == NAMES and before
-    testing = held_back(tmp_path, "testing")
-    assert len({entry["case"] for entry in first + testing}) == 3
-    assert held_back(tmp_path) == first and stamps(tmp_path) == before
-
-
-def test_held_back_phantoms_of_another_seed_are_other_patients(tmp_path):
-    (first,), (second,), (same,) = (
-        held_back(tmp_path / name, seed=seed) for name, seed in [("a", 1), ("b", 2), ("c", 1)]
-    )
-    assert (label_of(first) != label_of(second)).any() and label_of(first).any() and label_of(second).any()
-    np.testing.assert_array_equal(label_of(first), label_of(same))
-
-
-def test_held_back_phantoms_of_other_settings_are_refused(tmp_path):
-    held_back(tmp_path, seed=1)
-    with pytest.raises(ValueError, match="holds phantoms of other settings: `seed` is 1, asked for is 2"):
-        held_back(tmp_path, seed=2)
-    with pytest.raises(ValueError, match="other settings: `variety` is randomized, asked for is typical"):
-        held_back(tmp_path, seed=1, variety="typical")
 
 
 # --- inference -------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ import os
 import numpy as np
 import pytest
 
+from scripts.data.case import Case
 from scripts.data.case_error import CaseError
-from scripts.data.datalist import availability, keep_modalities, read_section, simulate_missing, write_datalist
+from scripts.data.datalist import availability, read_section, simulate_missing, write_datalist
 
 MODALITIES = ["flair", "t1ce", "t1", "t2"]
 
@@ -31,19 +32,19 @@ def write(path, *entries, modalities=MODALITIES) -> str:
 def test_paths_are_read_relative_to_the_datalist_and_other_keys_are_kept(tmp_path):
     file = write(tmp_path, entry("a", "flair", "t2", label="a/seg.nii.gz", label_convention="brats2021", site="X"))
     assert read_section(file, "training", MODALITIES) == [
-        {
-            "case": "a",
-            "images": {"flair": str(tmp_path / "a/flair.nii.gz"), "t2": str(tmp_path / "a/t2.nii.gz")},
-            "label": str(tmp_path / "a/seg.nii.gz"),
-            "label_convention": "brats2021",
-            "site": "X",
-        }
+        Case(
+            "a",
+            {"flair": str(tmp_path / "a/flair.nii.gz"), "t2": str(tmp_path / "a/t2.nii.gz")},
+            label=str(tmp_path / "a/seg.nii.gz"),
+            label_convention="brats2021",
+            more={"site": "X"},
+        )
     ]
 
 
 def test_absolute_paths_stay_as_they_are(tmp_path):
     file = write(tmp_path, {"case": "a", "images": {"t1": "/elsewhere/t1.nii"}})
-    assert read_section(file, "training")[0]["images"] == {"t1": "/elsewhere/t1.nii"}
+    assert read_section(file, "training")[0].images == {"t1": "/elsewhere/t1.nii"}
 
 
 def test_what_is_written_is_read_again(tmp_path, monkeypatch):
@@ -54,9 +55,9 @@ def test_what_is_written_is_read_again(tmp_path, monkeypatch):
     assert content["modalities"] == MODALITIES and content["seed"] == 3
     assert content["training"][0]["images"] == {"flair": "../../a/flair.nii.gz"}
     first, second = read_section("lists/new/datalist.json", "training", MODALITIES)
-    assert first["images"] == {"flair": str(tmp_path / "a/flair.nii.gz")}
-    assert first["label"] == str(tmp_path / "a/seg.nii")
-    assert second["image"] == str(tmp_path / "b.nii.gz") and second["channels"] == ["flair", None, "t1ce"]
+    assert first.images == {"flair": str(tmp_path / "a/flair.nii.gz")}
+    assert first.label == str(tmp_path / "a/seg.nii")
+    assert second.image == str(tmp_path / "b.nii.gz") and second.channels == ("flair", None, "t1ce")
     assert read_section("lists/new/datalist.json", "testing") == []
     assert os.listdir(tmp_path / "lists/new") == ["datalist.json"]
 
@@ -72,7 +73,7 @@ def test_linked_folders_lead_to_the_same_files(tmp_path):
         lists / "d.json", {"training": [{"case": "a", "images": {"t1": str(tmp_path / "link/t1.nii")}}]}, ["t1"]
     )
     for file in (lists / "d.json", tmp_path / "disk/list_link/d.json"):
-        assert os.path.exists(read_section(file, "training")[0]["images"]["t1"])
+        assert os.path.exists(read_section(file, "training")[0].images["t1"])
 
 
 def test_failed_write_leaves_the_old_datalist(tmp_path):
@@ -92,7 +93,7 @@ def test_section_and_property_of_one_name_are_refused(tmp_path):
 def test_images_of_modalities_that_are_not_configured_are_left_out_with_a_warning(tmp_path, caplog):
     file = write(tmp_path, entry("a", "flair", "t1"), stacked("b", "flair", "t1", "t2"))
     first, second = read_section(file, "training", ["t1"])
-    assert list(first["images"]) == ["t1"] and second["channels"] == [None, "t1", None]
+    assert list(first.images) == ["t1"] and second.channels == (None, "t1", None)
     assert "['flair', 't1ce', 't2'] are not configured" in caplog.text
 
 
@@ -104,7 +105,7 @@ def test_case_without_any_configured_modality_is_named(tmp_path):
 
 def test_configuration_may_have_more_modalities_than_the_datalist(tmp_path):
     file = write(tmp_path, entry("a", "flair"), modalities=["flair", "t1ce"])
-    assert list(read_section(file, "training", MODALITIES)[0]["images"]) == ["flair"]
+    assert list(read_section(file, "training", MODALITIES)[0].images) == ["flair"]
 
 
 def test_modalities_spelt_differently_are_refused(tmp_path):
@@ -167,21 +168,18 @@ def test_file_that_is_no_datalist_is_refused(tmp_path):
 
 def test_availability_has_a_row_for_each_case_and_a_column_for_each_modality():
     entries = [entry("a", "t2", "flair"), stacked("b", "t1", None, "t1ce")]
-    np.testing.assert_array_equal(availability(entries, MODALITIES), [[1, 0, 0, 1], [0, 1, 1, 0]])
+    for cases in (entries, [Case.from_entry(each) for each in entries]):
+        np.testing.assert_array_equal(availability(cases, MODALITIES), [[1, 0, 0, 1], [0, 1, 1, 0]])
     assert availability([], MODALITIES).shape == (0, 4)
 
 
-def test_entries_that_lose_modalities_are_copies():
-    original = entry("a", "flair", "t1")
-    assert list(keep_modalities(original, ["t1"])["images"]) == ["t1"]
-    assert list(original["images"]) == ["flair", "t1"]
-
-
 def test_simulated_absence_adds_to_real_absence_and_never_empties_a_case():
-    entries = [entry("a", "flair", "t1"), entry("b", "flair"), stacked("c", "flair", "t1")]
+    cases = [
+        Case.from_entry(each) for each in (entry("a", "flair", "t1"), entry("b", "flair"), stacked("c", "flair", "t1"))
+    ]
     removed_flair = np.array([[False, True]] * 3)
-    result, untouched = simulate_missing(entries, removed_flair, ["flair", "t1"])
-    assert [list(result[0]["images"]), list(result[1]["images"]), result[2]["channels"]] == [
+    result, untouched = simulate_missing(cases, removed_flair, ["flair", "t1"])
+    assert [list(result[0].images), list(result[1].images), list(result[2].channels)] == [
         ["t1"],
         ["flair"],
         [None, "t1"],

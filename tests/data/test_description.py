@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.data.cases import phantom_entries, read_cases
 from scripts.data.datalist import read_section, write_datalist
 from scripts.data.description import PHANTOMS, describe_data, describe_training
+from scripts.phantom.cases import cases_or_phantoms, phantom_entries
 from scripts.phantom.dataset import PhantomSettings
 from scripts.tools.make_datalist import MakeDatalist
 
@@ -56,10 +56,10 @@ def test_another_datalist_does_not_turn_phantoms_into_patients(phantoms, patient
 
 
 def test_phantoms_made_on_the_spot_are_described_where_there_is_no_data_set(tmp_path, monkeypatch):
-    monkeypatch.setattr("scripts.data.cases.PHANTOM_CASES", {"training": 0, "validation": 0, "testing": 1})
-    monkeypatch.setattr("scripts.data.cases.PHANTOM_SPACING", 16.0)
+    monkeypatch.setattr("scripts.phantom.cases.PHANTOM_CASES", {"training": 0, "validation": 0, "testing": 1})
+    monkeypatch.setattr("scripts.phantom.cases.PHANTOM_SPACING", 16.0)
     place = str(tmp_path / "made")
-    cases = read_cases("testing", PhantomSettings().modalities, phantom_dir=place)
+    cases = cases_or_phantoms("testing", PhantomSettings().modalities, phantom_dir=place)
     found = describe_data(cases, "testing", "", phantom_dir=place)
     assert found == {"name": PHANTOMS, "synthetic": True, "section": "testing", "num_cases": 1}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.data.case import Case
 from scripts.data.case_error import CaseError
 from scripts.data.label_conventions import convention_names
 from scripts.data.layouts import find_cases, order_modalities, read_layout_file
@@ -24,15 +25,16 @@ def make(root: Path, *files: str) -> Path:
     return root
 
 
-def short(entries: list[dict], root: Path) -> dict[str, dict]:
-    """Entries by case, with paths below the root."""
+def short(cases: list[Case], root: Path) -> dict[str, dict]:
+    """Entries and layouts by case, with paths below the root."""
 
     def below(value: object) -> object:
         if isinstance(value, dict):
             return {key: below(inner) for key, inner in value.items()}
         return str(Path(value).relative_to(root)) if str(value).startswith(str(root)) else value
 
-    return {entry["case"]: {key: below(value) for key, value in entry.items() if key != "case"} for entry in entries}
+    entries = [{**case.to_entry(), "layout": case.layout} for case in cases]
+    return {entry.pop("case"): {key: below(value) for key, value in entry.items()} for entry in entries}
 
 
 def make_decathlon(root: Path, **changes) -> Path:
@@ -83,10 +85,10 @@ def test_brats_2023_and_the_convention_of_2024_when_asked(tmp_path, layout, conv
     make(tmp_path, *(f"{name}/{name}-{suffix}.nii.gz" for suffix in ("t2f", "t1n", "t1c", "t2w", "seg")))
     (entry,) = find_cases(tmp_path, layout)
     expected = {"flair": "t2f", "t1ce": "t1c", "t1": "t1n", "t2": "t2w"}
-    assert {key: Path(path).name for key, path in entry["images"].items()} == {
+    assert {key: Path(path).name for key, path in entry.images.items()} == {
         key: f"{name}-{suffix}.nii.gz" for key, suffix in expected.items()
     }
-    assert entry["label_convention"] == convention and entry["layout"] == convention
+    assert entry.label_convention == convention and entry.layout == convention
 
 
 def test_ucsf_pdgm_takes_no_derived_image(tmp_path):
@@ -111,9 +113,9 @@ def test_upenn_gbm_with_labels_in_a_folder_of_their_own(tmp_path):
     make(tmp_path, *(f"images_structural/{name}/{name}_{suffix}.nii.gz" for suffix in acquired.values()))
     make(tmp_path, f"images_unstripped/{name}/{name}_T1_unstripped.nii.gz", f"images_segm/{name}_segm.nii.gz")
     make(tmp_path, f"automated_segm/{name}_automated_approx_segm.nii.gz")
-    (entry,) = short(find_cases(tmp_path), tmp_path).values()
-    assert entry["layout"] == "upenn_gbm" and list(entry["images"]) == list(acquired)
-    assert entry["label"] == f"images_segm/{name}_segm.nii.gz" and entry["label_convention"] == "brats2021"
+    (short_entry,) = short(find_cases(tmp_path), tmp_path).values()
+    assert short_entry["layout"] == "upenn_gbm" and list(short_entry["images"]) == list(acquired)
+    assert short_entry["label"] == f"images_segm/{name}_segm.nii.gz" and short_entry["label_convention"] == "brats2021"
 
 
 def test_myops_with_labels_in_a_folder_of_their_own_and_incomplete_cases(tmp_path):
@@ -139,7 +141,7 @@ def test_a_t2_image_belongs_to_the_layout_whose_label_or_other_images_lie_beside
     # `<case>_T2` alone is a name of three layouts
     make(tmp_path, "h1/A_T2.nii", "h1/A_gd.nii", "h2/B_T2.nii", "h2/B_C0.nii")
     make(tmp_path, "u1/C_T2.nii", "u1/C_tumor_segmentation.nii", "p1/D_T2.nii", "p1/D_T1GD.nii", "p1/D_segm.nii")
-    found = {entry["case"]: (entry["layout"], entry.get("label_convention")) for entry in find_cases(tmp_path)}
+    found = {entry.name: (entry.layout, entry.label_convention) for entry in find_cases(tmp_path)}
     assert found == {
         "A": ("myops2020", "myops2020"),
         "B": ("myops2020", None),
@@ -152,10 +154,10 @@ def test_a_t2_image_alone_follows_its_neighbours_and_is_called_t2_in_any_case(tm
     heart = make(tmp_path / "hearts", "A_C0.nii", "A_T2.nii", "B_T2.nii")
     brain = make(tmp_path / "brains", "A_FLAIR.nii", "A_T1c.nii", "B_T2.nii")
     for folder, layout in ((heart, "myops2020"), (brain, "ucsf_pdgm")):
-        (alone,) = [entry for entry in find_cases(folder) if entry["case"] == "B"]
-        assert (alone["layout"], list(alone["images"])) == (layout, ["t2"])
+        (alone,) = [entry for entry in find_cases(folder) if entry.name == "B"]
+        assert (alone.layout, list(alone.images)) == (layout, ["t2"])
     (entry,) = find_cases(make(tmp_path / "one", "X_T2.nii"), modalities=["bssfp", "lge", "t2"])
-    assert list(entry["images"]) == ["t2"]
+    assert list(entry.images) == ["t2"]
 
 
 def test_decathlon_channels_come_in_the_order_its_description_states(tmp_path):
@@ -178,7 +180,7 @@ def test_decathlon_channels_come_in_the_order_its_description_states(tmp_path):
 
 def test_channels_that_are_not_asked_for_stay_in_place_without_a_name(tmp_path):
     entries = find_cases(make_decathlon(tmp_path), modalities=["t1", "t2"])
-    assert entries[0]["channels"] == [None, "t1", None, "t2"]
+    assert entries[0].channels == (None, "t1", None, "t2")
 
 
 def test_decathlon_task_with_other_channels_or_labels_is_refused(tmp_path):
@@ -188,7 +190,7 @@ def test_decathlon_task_with_other_channels_or_labels_is_refused(tmp_path):
     make_decathlon(tmp_path, labels={"1": "necrosis", "2": "edema", "3": "enhancing"})
     with pytest.raises(ValueError, match=r"says that the labels are .*necrosis.*; expected .*edema"):
         find_cases(tmp_path)
-    assert find_cases(tmp_path, label_convention="brats2023")[0]["label_convention"] == "brats2023"
+    assert find_cases(tmp_path, label_convention="brats2023")[0].label_convention == "brats2023"
     (tmp_path / "dataset.json").write_text("{}")
     with pytest.raises(ValueError, match="does not state its channels under `modality`"):
         find_cases(tmp_path)
@@ -227,20 +229,20 @@ def test_custom_patterns_make_each_folder_a_case(tmp_path):
 def test_custom_patterns_may_lead_into_sub_folders_and_equal_folder_names_are_told_apart(tmp_path):
     make(tmp_path, "sub1/ses1/anat/x_FLAIR.nii", "sub2/ses1/anat/y_FLAIR.nii")
     entries = find_cases(tmp_path, patterns={"flair": "anat/*_FLAIR"})
-    assert [entry["case"] for entry in entries] == ["sub1_ses1", "sub2_ses1"]
+    assert [entry.name for entry in entries] == ["sub1_ses1", "sub2_ses1"]
 
 
 def test_folder_of_one_patient_can_be_given_directly(tmp_path):
     folder = make(tmp_path / "patient", "X_flair.nii.gz", "X_t2.nii.gz")
-    assert [entry["case"] for entry in find_cases(folder)] == ["X"]
+    assert [entry.name for entry in find_cases(folder)] == ["X"]
     make(folder, "Flair_a.nii.gz")
     (entry,) = find_cases(folder, **CUSTOM)
-    assert entry["case"] == "patient" and list(entry["images"]) == ["flair"]
+    assert entry.name == "patient" and list(entry.images) == ["flair"]
 
 
 def test_all_files_may_lie_in_one_folder(tmp_path):
     make(tmp_path, "X_flair.nii.gz", "Y_flair.nii.gz", "Y_t1ce.nii.gz", "Z-t2f.nii.gz")
-    found = {entry["case"]: (entry["layout"], list(entry["images"])) for entry in find_cases(tmp_path)}
+    found = {entry.name: (entry.layout, list(entry.images)) for entry in find_cases(tmp_path)}
     assert found == {
         "X": ("brats2021", ["flair"]),
         "Y": ("brats2021", ["flair", "t1ce"]),
@@ -252,24 +254,24 @@ def test_folder_with_several_layouts_is_read_case_by_case(tmp_path):
     make(
         tmp_path, "new/N-t1c.nii.gz", "new/N-seg.nii.gz", "old/O_t1ce.nii.gz", "old/O_seg.nii.gz", "own/Flair_1.nii.gz"
     )
-    found = {entry["case"]: entry["layout"] for entry in find_cases(tmp_path, **CUSTOM)}
+    found = {entry.name: entry.layout for entry in find_cases(tmp_path, **CUSTOM)}
     assert found == {"N": "brats2023", "O": "brats2021", "own": "custom"}
 
 
 def test_incomplete_case_follows_the_layout_of_its_neighbours(tmp_path):
     make(tmp_path, "A_FLAIR.nii.gz", "A_T1GD.nii.gz", "A_T1.nii.gz", "B_FLAIR.nii.gz")  # B fits UCSF-PDGM as well
-    assert {entry["layout"] for entry in find_cases(tmp_path)} == {"upenn_gbm"}
+    assert {entry.layout for entry in find_cases(tmp_path)} == {"upenn_gbm"}
 
 
 def test_order_of_modalities_is_that_asked_for(tmp_path):
     make(tmp_path, *(f"X_{name}.nii" for name in ("flair", "t1ce", "t1", "t2")))
-    assert list(find_cases(tmp_path)[0]["images"]) == read_layout_file()["modalities"]
-    assert list(find_cases(tmp_path, modalities=["t2", "flair", "pd"])[0]["images"]) == ["t2", "flair"]
+    assert list(find_cases(tmp_path)[0].images) == read_layout_file()["modalities"]
+    assert list(find_cases(tmp_path, modalities=["t2", "flair", "pd"])[0].images) == ["t2", "flair"]
 
 
 def test_case_without_any_modality_asked_for_is_left_out_with_a_warning(tmp_path, caplog):
     make(tmp_path, "X_flair.nii", "Y_t1.nii")
-    assert [entry["case"] for entry in find_cases(tmp_path, modalities=["t1"])] == ["Y"]
+    assert [entry.name for entry in find_cases(tmp_path, modalities=["t1"])] == ["Y"]
     assert "case `X` has none of the modalities ['t1']" in caplog.text
 
 
@@ -280,7 +282,7 @@ def test_two_files_for_one_modality_are_both_named(tmp_path):
     ):
         find_cases(tmp_path)
     failures = []
-    assert [entry["case"] for entry in find_cases(tmp_path, failures=failures)] == ["Y"]
+    assert [entry.name for entry in find_cases(tmp_path, failures=failures)] == ["Y"]
     assert [error.case for error in failures] == ["X"]
 
 
@@ -309,7 +311,7 @@ def test_folders_with_images_that_no_case_uses_are_logged(tmp_path, caplog):
 
 def test_hidden_files_and_folders_are_passed_over(tmp_path):
     make(tmp_path, "X_t1.nii", "._X_t1.nii", ".cache/X_t1.nii")
-    assert [entry["case"] for entry in find_cases(tmp_path)] == ["X"]
+    assert [entry.name for entry in find_cases(tmp_path)] == ["X"]
 
 
 def test_folders_that_link_in_a_circle_are_read_once(tmp_path):
@@ -340,15 +342,15 @@ def test_path_that_is_no_folder_is_refused(tmp_path):
 
 
 def test_modalities_of_own_patterns_come_after_the_known_ones():
-    own = {"case": "a", "images": {"de": "x", "t2": "x", "c0": "x"}}
+    own = Case("a", {"de": "x", "t2": "x", "c0": "x"})
     assert order_modalities([own]) == ["t2", "de", "c0"]
-    assert order_modalities([{"case": "b", "image": "x", "channels": ["t2", None]}]) == ["flair", "t1ce", "t1", "t2"]
+    assert order_modalities([Case("b", image="x", channels=("t2", None))]) == ["flair", "t1ce", "t1", "t2"]
 
 
 def test_modalities_of_a_layout_have_its_order():
-    hearts = [{"case": case, "images": {name: "x"}} for case, name in (("a", "t2"), ("b", "lge"))]
+    hearts = [Case(case, {name: "x"}) for case, name in (("a", "t2"), ("b", "lge"))]
     assert order_modalities(hearts) == ["bssfp", "lge", "t2"]
-    assert order_modalities([*hearts, {"case": "c", "images": {"flair": "x"}}]) == ["flair", "t2", "lge"]
+    assert order_modalities([*hearts, Case("c", {"flair": "x"})]) == ["flair", "t2", "lge"]
 
 
 def test_every_layout_names_a_label_convention_that_exists():
@@ -359,11 +361,11 @@ def test_every_layout_names_a_label_convention_that_exists():
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"the real cases are not at {REAL_DATA}")
 def test_real_cases_of_two_layouts_are_told_apart():
     entries = find_cases(REAL_DATA, **CUSTOM, **CUSTOM_LABEL)
-    found = {e["case"]: (e["layout"], e["label_convention"], list(e["images"])) for e in entries}
+    found = {e.name: (e.layout, e.label_convention, list(e.images)) for e in entries}
     two = ("custom", "brats2015", ["flair", "t1ce"])
     assert found == {
         "BraTS-GLI-00000-000": ("brats2023", "brats2023", ["flair", "t1ce", "t1", "t2"]),
         "brats_2013_pat0005_1": two,
         "brats_2013_pat0006_1": two,
     }
-    assert all(Path(path).is_file() for e in entries for path in (*e["images"].values(), e["label"]))
+    assert all(Path(path).is_file() for e in entries for path in (*e.files, e.label))

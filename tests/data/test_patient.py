@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.data.case import Case
 from scripts.data.case_error import CaseError
 from scripts.data.patient import describe_patient, read_channels
 
@@ -26,14 +27,14 @@ def make(root, *files):
 def test_files_by_modality_come_in_the_configured_order(tmp_path):
     t2, flair = make(tmp_path, "a.nii.gz", "b.nii")
     entry = describe_patient({"t2": Path(t2), "flair": flair, "t1": None, "t1ce": ""}, NAMES)
-    assert entry == {"case": "a", "images": {"flair": flair, "t2": t2}}
-    assert list(entry["images"]) == ["flair", "t2"]
-    assert describe_patient({"t2": t2}, NAMES, case="mine")["case"] == "mine"
+    assert entry == Case("a", {"flair": flair, "t2": t2})
+    assert list(entry.images) == ["flair", "t2"]
+    assert describe_patient({"t2": t2}, NAMES, case="mine").name == "mine"
 
 
 def test_one_file_is_a_stack_of_the_configured_modalities(tmp_path):
     (file,) = make(tmp_path, "patient.7.nii.gz")
-    assert describe_patient(Path(file), NAMES) == {"case": "patient.7", "image": file, "channels": NAMES}
+    assert describe_patient(Path(file), NAMES) == Case("patient.7", image=file, channels=tuple(NAMES))
 
 
 @pytest.mark.parametrize(
@@ -47,20 +48,20 @@ def test_one_file_is_a_stack_of_the_configured_modalities(tmp_path):
 @pytest.mark.parametrize("folder", ["visit", "visit.nii.gz", "deep/visit"])  # MONAI Label's folders end like files
 def test_a_folder_and_the_list_of_its_files_are_recognised_by_name(tmp_path, files, case, folder):
     paths = make(tmp_path / folder, *files)
-    expected = {"case": case, "images": {"flair": paths[1], "t1ce": paths[0]}}
+    expected = Case(case, {"flair": paths[1], "t1ce": paths[0]})
     assert describe_patient(tmp_path / folder, NAMES) == expected
     assert describe_patient(paths, NAMES) == expected
 
 
 def test_a_single_file_of_a_list_is_recognised_by_name(tmp_path):
     files = make(tmp_path, "x/P_t2.nii.gz")
-    assert describe_patient(files, NAMES) == {"case": "P", "images": {"t2": files[0]}}
+    assert describe_patient(files, NAMES) == Case("P", {"t2": files[0]})
 
 
 def test_own_patterns_recognise_a_folder_and_a_list(tmp_path):
     paths = make(tmp_path / "visit", "Flair_x.nii.gz", "T2_x.nii.gz", "mask.nii.gz")
     how = {"patterns": {"flair": "Flair_*", "t2": "T2_*"}}
-    expected = {"case": "visit", "images": {"flair": paths[0], "t2": paths[1]}}
+    expected = Case("visit", {"flair": paths[0], "t2": paths[1]})
     assert describe_patient(tmp_path / "visit", NAMES, **how) == expected
     assert describe_patient(paths[:2], NAMES, layout="custom", **how) == expected
 

@@ -6,15 +6,16 @@ import random
 
 import pytest
 
+from scripts.data.case import Case
 from scripts.data.split import k_folds, patient_of, split_cases
 
 
-def cases(number: int, name: str = "case_{:03d}") -> list[dict]:
-    return [{"case": name.format(place)} for place in range(number)]
+def cases(number: int, name: str = "case_{:03d}") -> list[Case]:
+    return [Case(name.format(place)) for place in range(number)]
 
 
-def names(entries: list[dict]) -> list[str]:
-    return [entry["case"] for entry in entries]
+def names(entries: list[Case]) -> list[str]:
+    return [entry.name for entry in entries]
 
 
 def test_fractions_become_whole_numbers_of_cases_that_sum_to_all():
@@ -69,18 +70,18 @@ def test_time_points_of_one_patient_stay_together():
     ],
 )
 def test_patient_is_found_from_the_case_name(case, patient):
-    assert patient_of({"case": case}) == patient
+    assert patient_of(Case(case)) == patient
 
 
 def test_patient_can_be_named_in_the_entry():
-    entries = [{"case": f"scan{place}", "patient": place // 3} for place in range(12)]
+    entries = [Case(f"scan{place}", more={"patient": place // 3}) for place in range(12)]
     for part in split_cases(entries, (0.5, 0.5)).values():
-        assert len(part) == 6 and len({entry["patient"] for entry in part}) == 2
+        assert len(part) == 6 and len({entry.more["patient"] for entry in part}) == 2
 
 
 def test_small_section_does_not_stay_empty():
     assert [len(part) for part in split_cases(cases(3), (0.7, 0.1, 0.2)).values()] == [1, 1, 1]
-    three_patients = [{"case": f"{place}", "patient": patient} for place, patient in enumerate("aaabbbc")]
+    three_patients = [Case(f"{place}", more={"patient": patient}) for place, patient in enumerate("aaabbbc")]
     assert all(split_cases(three_patients, (0.8, 0.1, 0.1)).values())
 
 

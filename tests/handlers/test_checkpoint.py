@@ -12,9 +12,9 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from scripts.data.cases import phantom_entries
 from scripts.handlers.checkpoint import RunCheckpointHandler, save_atomically
 from scripts.handlers.training_record import TrainingRecord
+from scripts.phantom.cases import phantom_entries
 
 
 class Run:

@@ -199,7 +199,7 @@ def segment(workflow, folder, phantoms, modalities, *files):
     places = {"output_dir": str(folder / "scores"), "validation_subsets": ["all"], **common}
     scored = workflow("train.yaml", *files, "evaluate.yaml", run_id="evaluating", **places)
     patient = read_section(phantoms / "datalist.json", "testing", modalities)[0]
-    image = phantoms / patient["images"]["t1ce"]
+    image = phantoms / patient.images["t1ce"]
     patients = folder / "patients" / "one"
     patients.mkdir(parents=True)
     (patients / image.name).symlink_to(image)

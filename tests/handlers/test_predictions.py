@@ -30,7 +30,7 @@ AFFINE = np.array([[-COS, -2 * SIN, 0, 90], [-SIN, 2 * COS, 0, -120], [0, 0, 4, 
 
 
 def case(*voxels, absent=(), name="case_a"):
-    """A case with the given values at the first voxels of its prediction."""
+    """A case with the given classes at the first voxels of its prediction."""
     labels = torch.zeros(1, 4, 3, 2)
     labels.view(-1)[: len(voxels)] = torch.tensor([float(value) for value in voxels])
     image = torch.ones(3, 4, 3, 2)
@@ -45,7 +45,7 @@ def write(folder, case, convention="brats2021"):
 
 
 def test_the_label_map_lies_on_the_grid_of_the_input(tmp_path):
-    image, _ = write(tmp_path / "new" / "folder", case(1, 2, 4, 4))
+    image, _ = write(tmp_path / "new" / "folder", case(1, 2, 3, 3))
     assert image.shape == (4, 3, 2)
     assert image.get_data_dtype() == np.uint8
     np.testing.assert_allclose(image.affine, AFFINE, atol=1e-5)
@@ -54,8 +54,9 @@ def test_the_label_map_lies_on_the_grid_of_the_input(tmp_path):
 
 
 @pytest.mark.parametrize(("convention", "enhancing"), [("brats2021", 4), ("brats2023", 3)])
-def test_volumes_follow_from_the_voxels_of_the_convention(tmp_path, convention, enhancing):
-    _, report = write(tmp_path, case(1, 2, 2, enhancing, enhancing, enhancing), convention)
+def test_volumes_follow_from_the_classes_whatever_convention_they_are_written_in(tmp_path, convention, enhancing):
+    image, report = write(tmp_path, case(1, 2, 2, 3, 3, 3), convention)
+    assert np.asarray(image.dataobj).ravel()[:7].tolist() == [1, 2, 2, enhancing, enhancing, enhancing, 0]
     # a voxel has 1 * 2 * 4 = 8 mm^3 = 0.008 mL; WT is all 6 voxels, TC is NCR and ET, 4 voxels, ET is 3 voxels
     assert report["volumes"] == {
         "wt": {"voxels": 6, "ml": 0.048},
@@ -67,9 +68,9 @@ def test_volumes_follow_from_the_voxels_of_the_convention(tmp_path, convention, 
 
 
 def test_values_above_255_are_written_and_read_back_exactly(tmp_path):
-    values = [200, 500, 600, 1220, 2221]
+    classes, values = [3, 1, 2, 4, 5], [200, 500, 600, 1220, 2221]
     writer = PredictionWriter(str(tmp_path), NAMES, {"scar": [5], "myo": [3, 4, 5]}, "myops2020")
-    writer.write_case(case(*values))
+    writer.write_case(case(*classes))
     image = nib.load(tmp_path / "case_a.nii.gz")
     assert image.get_data_dtype() == np.uint16
     assert np.asarray(image.dataobj).ravel()[:6].tolist() == [*values, 0]
@@ -78,7 +79,7 @@ def test_values_above_255_are_written_and_read_back_exactly(tmp_path):
 
 
 def test_the_report_says_what_was_used_and_what_was_not(tmp_path):
-    _, report = write(tmp_path, case(1, 2, 4, absent=[1]))
+    _, report = write(tmp_path, case(1, 2, 3, absent=[1]))
     assert report["case"] == "case_a"
     assert report["segmentation"] == "case_a.nii.gz"
     assert report["modalities_used"] == ["flair", "t2"]
@@ -103,7 +104,7 @@ def expected(tmp_path):
 
 def test_what_to_expect_takes_the_place_of_the_general_warning(tmp_path, expected, caplog):
     with caplog.at_level("INFO"):
-        PredictionWriter(str(tmp_path), NAMES, REGIONS, expected=expected).write_case(case(1, 2, 4, absent=[1]))
+        PredictionWriter(str(tmp_path), NAMES, REGIONS, expected=expected).write_case(case(1, 2, 3, absent=[1]))
     report = json.loads((tmp_path / "case_a.json").read_text())
     assert report["expected_performance"]["dice"]["et"]["mean"] == 0.25
     words = "region et: expected Dice 0.25 [0.20, 0.30] from flair+t2 is below 0.50; do not rely on it"
@@ -118,7 +119,7 @@ def test_the_general_warning_stays_where_nothing_is_known(tmp_path, expected, re
     if reason == "there is no file":
         (tmp_path / "performance.json").unlink()
         expected.load()
-    PredictionWriter(str(tmp_path), NAMES, REGIONS, expected=expected).write_case(case(1, 2, 4, absent=absent))
+    PredictionWriter(str(tmp_path), NAMES, REGIONS, expected=expected).write_case(case(1, 2, 3, absent=absent))
     report = json.loads((tmp_path / "case_a.json").read_text())
     assert report["warnings"] == [GENERIC.replace("t1ce", ", ".join(NAMES[index] for index in absent))]
     if reason == "there is no file":
@@ -194,10 +195,15 @@ def test_a_region_that_was_not_found_is_a_warning(tmp_path):
     assert report["warnings"] == ["nothing was found for region tc", "nothing was found for region et"]
 
 
-def test_values_that_the_convention_does_not_have_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="3"):
-        write(tmp_path, case(3), "brats2021")
+def test_classes_that_the_convention_does_not_have_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="classes that label convention `brats2021` cannot write; it has .0, 1, 2, 3."):
+        write(tmp_path, case(4), "brats2021")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelt_convention_is_found_before_anything_is_segmented(tmp_path):
+    with pytest.raises(ValueError, match="label convention `brats21` is unknown; expected one of"):
+        PredictionWriter(str(tmp_path), NAMES, REGIONS, "brats21")
 
 
 def test_a_failed_write_leaves_the_earlier_result_whole(tmp_path, monkeypatch):

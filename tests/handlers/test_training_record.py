@@ -12,11 +12,11 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from scripts.data.cases import phantom_entries
 from scripts.evaluation.origin import origin_of, read_training, synthetic_only
 from scripts.handlers import training_record
 from scripts.handlers.checkpoint import RunCheckpointHandler
 from scripts.handlers.training_record import TrainingRecord
+from scripts.phantom.cases import phantom_entries
 
 LOSSES = {1: 0.8, 2: 0.4, 3: math.nan, 4: 0.1}
 DICE = {2: 0.5, 3: math.nan, 4: 0.25}

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from scripts.modalities import modality_subsets
-from scripts.networks.base import acquired_modalities
+from scripts.modalities import acquired_modalities, modality_subsets
 from scripts.networks.outputs import MultiModalOutput
 
 NAN = float("nan")

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from scripts.modalities import acquired_modalities
 from scripts.networks import fused_layers, mixing
-from scripts.networks.base import acquired_modalities
 from scripts.networks.blocks import FusableLayer
 from scripts.networks.m2ftrans import M2FTrans
 from scripts.networks.mmformer import MMFormer

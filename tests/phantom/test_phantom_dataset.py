@@ -9,9 +9,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from scripts.data.datalist import read_section
+from scripts.data.datalist import SIMULATED_FILE, read_section
 from scripts.phantom import record
-from scripts.phantom.dataset import RECORD_FILE, PhantomSettings, make_phantom, write_phantoms
+from scripts.phantom.dataset import PhantomSettings, make_phantom, write_phantoms
 from scripts.phantom.variety import get_variety
 from scripts.tools.draw_phantoms import main as draw_phantoms
 from scripts.tools.make_phantoms import MakePhantoms
@@ -56,11 +56,11 @@ def test_datalist_lists_what_was_acquired_and_how_it_was_made(written):
 def test_only_training_cases_lack_modalities_and_absent_ones_have_no_file(written):
     for section in NUM_CASES:
         for entry in read_section(written, section, MODALITIES):
-            case = written.parent / entry["case"]
+            case = written.parent / entry.name
             files = {file.name for file in case.iterdir()}
-            assert files == {f"{entry['case']}_{name}.nii.gz" for name in (*entry["images"], "seg")}
-            assert section == "training" or list(entry["images"]) == list(MODALITIES)
-    counts = [len(entry["images"]) for entry in read_section(written, "training")]
+            assert files == {f"{entry.name}_{name}.nii.gz" for name in (*entry.images, "seg")}
+            assert section == "training" or entry.listed == list(MODALITIES)
+    counts = [len(entry.images) for entry in read_section(written, "training")]
     assert min(counts) >= 1 and sum(counts) < 8 * 4
 
 
@@ -87,8 +87,8 @@ def test_an_interrupted_run_goes_on_and_makes_the_same_files(tmp_path, written, 
     write_phantoms(tmp_path, {"testing": 4}, SETTINGS, progress=False)
     assert made == [0, 1, 2, "again", 2, 3]
     for entry in read_section(tmp_path / "datalist.json", "testing"):
-        other = written.parent / entry["case"] / f"{entry['case']}_seg.nii.gz"
-        np.testing.assert_array_equal(voxels(entry["label"]), voxels(other))
+        other = written.parent / entry.name / f"{entry.name}_seg.nii.gz"
+        np.testing.assert_array_equal(voxels(entry.label), voxels(other))
 
 
 def test_other_settings_in_the_same_folder_are_refused(written):
@@ -108,7 +108,7 @@ def test_a_variety_that_was_edited_since_is_refused(written, monkeypatch):
 def test_a_folder_from_before_there_were_varieties_stays_valid(tmp_path):
     few = {"testing": 1}
     datalist = write_phantoms(tmp_path, few, SETTINGS, progress=False)
-    file = tmp_path / RECORD_FILE
+    file = tmp_path / SIMULATED_FILE
     old = {name: value for name, value in json.loads(file.read_text()).items() if name not in ("variety", "ranges")}
     file.write_text(json.dumps(old))
     assert write_phantoms(tmp_path, few, SETTINGS, progress=False) == datalist
@@ -137,7 +137,7 @@ def test_the_tool_makes_phantoms_of_the_variety_asked_for(tmp_path):
     MakePhantoms(str(tmp_path), 0, 0, 1, 8.0, (22, 26, 24), MODALITIES, 1, variety="randomized")()
     phantom = make_phantom(replace(SETTINGS, variety="randomized"), 0)
     (entry,) = read_section(tmp_path / "datalist.json", "testing")
-    np.testing.assert_array_equal(voxels(entry["images"]["t1ce"]), phantom.images[1])
+    np.testing.assert_array_equal(voxels(entry.images["t1ce"]), phantom.images[1])
     with pytest.raises(
         SystemExit, match=r"No phantoms made: `variety` of phantoms is 'wild'; expected one of \['typical'"
     ):

@@ -146,12 +146,12 @@ def test_every_curve_of_the_training_is_drawn(folders, report):
 def test_slices_are_those_of_the_files(folders, report, phantoms):
     _, evaluation = folders
     _, page = report
-    cases = {case["case"]: case for case in read_section(phantoms / "datalist.json", "testing")}
+    cases = {case.name: case for case in read_section(phantoms / "datalist.json", "testing")}
     assert {file.name.partition(".")[0] for file in (evaluation / "cases").glob("*.npz")} == set(cases)
     for name, case in cases.items():
         with np.load(evaluation / "cases" / f"{name}.slices.npz") as kept:
             found = {key: kept[key] for key in kept.files}
-        label = nib.load(case["label"])
+        label = nib.load(case.label)
         assert nib.aff2axcodes(label.affine)[2] == "S", "so that slices across the last axis are axial, from the foot"
         areas = (label.get_fdata() > 0).sum(axis=(0, 1))
         assert int(found["number"]) == areas.argmax() and (found["truth"] > 0).sum() == areas.max()

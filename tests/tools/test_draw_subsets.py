@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -35,11 +36,11 @@ def knobs(tiny, phantoms, tmp_path_factory):
     """What draws quickly: untrained weights, and as a third test case one with FLAIR and T2 alone, its axes turned."""
     folder = tmp_path_factory.mktemp("drawn")
     cases = read_section(phantoms / "datalist.json", "testing")
-    files = {**{name: cases[1]["images"][name] for name in ("flair", "t2")}, "seg": cases[1]["label"]}
+    files = {**{name: cases[1].images[name] for name in ("flair", "t2")}, "seg": cases[1].label}
     turned = {role: str(folder / f"turned_{role}.nii.gz") for role in files}
     for role, file in files.items():
         nib.save(with_axes(file, "PIR"), turned[role])
-    cases.append({**cases[1], "case": "turned", "label": turned.pop("seg"), "images": turned})
+    cases.append(replace(cases[1], name="turned", label=turned.pop("seg"), images=turned))
     write_datalist(folder / "datalist.json", {"testing": cases}, NAMES)
     settings = {**tiny, "datalist_file": str(folder / "datalist.json"), "sliding_window_overlap": 0.0}
     settings |= {"model_file": str(folder / "model.pt"), "output_dir": str(folder / "out")}
@@ -60,7 +61,7 @@ def turned(knobs):
 
 def test_the_first_case_is_segmented_from_all_of_its_subsets(complete, knobs):
     first, *_ = read_section(knobs["datalist_file"], "testing")
-    assert complete.name == first["case"]
+    assert complete.name == first.name
     assert list(complete.predictions) == [subset_name(subset, NAMES) for subset in modality_subsets(4)]
     assert {labels.shape for labels in complete.predictions.values()} == {complete.truth.shape}
     assert len({labels.tobytes() for labels in complete.predictions.values()}) > 1
@@ -70,8 +71,8 @@ def test_images_and_labels_lie_on_one_grid_with_the_axes_of_radiologists(turned,
     entry = read_section(knobs["datalist_file"], "testing")[-1]
     assert list(turned.images) == ["flair", "t2"]
     for name, image in turned.images.items():
-        np.testing.assert_allclose(image, with_axes(entry["images"][name], "LPS").get_fdata(), rtol=1e-5)
-    on_disk = with_axes(entry["label"], "LPS").get_fdata()
+        np.testing.assert_allclose(image, with_axes(entry.images[name], "LPS").get_fdata(), rtol=1e-5)
+    on_disk = with_axes(entry.label, "LPS").get_fdata()
     np.testing.assert_array_equal(turned.truth > 0, on_disk > 0)
     assert turned.truth.any() and turned.spacing_mm == pytest.approx([8.0] * 3)
 
@@ -184,7 +185,7 @@ def test_what_cannot_be_drawn_is_refused_with_the_reason(knobs, files, options, 
 def test_a_case_without_a_label_is_named(knobs, tmp_path):
     (tmp_path / "datalist.json").write_text(Path(knobs["datalist_file"]).read_text())
     cases = read_section(knobs["datalist_file"], "testing")
-    cases = [{key: value for key, value in case.items() if not key.startswith("label")} for case in cases[:1]]
+    cases = [replace(case, label=None, label_convention=None) for case in cases[:1]]
     write_datalist(tmp_path / "datalist.json", {"testing": cases}, NAMES)
     with pytest.raises(SystemExit, match="Cannot draw: case `phantom_0004` has no label, so its prediction cannot be"):
         main(*FILES, **{**knobs, "datalist_file": str(tmp_path / "datalist.json")})

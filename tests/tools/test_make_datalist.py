@@ -30,7 +30,7 @@ def make_cases(folder: Path, number: int, names=MODALITIES, label: bool = True) 
 
 
 def names(path: Path, section: str) -> list[str]:
-    return [entry["case"] for entry in read_section(path, section)]
+    return [case.name for case in read_section(path, section)]
 
 
 def test_split_datalist_records_how_it_was_made_and_prints_the_audit(tmp_path, capsys):
@@ -168,8 +168,8 @@ def test_command_line_makes_one_datalist_of_all_real_cases(tmp_path):
     command += ["--label_convention", "brats2015"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    entries = read_section(tmp_path / "list.json", "training", MODALITIES)
-    assert [entry["label_convention"] for entry in entries] == ["brats2023", "brats2015", "brats2015"]
-    assert availability(entries, MODALITIES).sum(axis=1).tolist() == [4, 2, 2]
-    assert all(Path(path).is_file() for entry in entries for path in entry["images"].values())
+    cases = read_section(tmp_path / "list.json", "training", MODALITIES)
+    assert [case.label_convention for case in cases] == ["brats2023", "brats2015", "brats2015"]
+    assert availability(cases, MODALITIES).sum(axis=1).tolist() == [4, 2, 2]
+    assert all(Path(path).is_file() for case in cases for path in case.files)
     assert "flair+t1ce             2    66.7 %" in done.stdout

@@ -95,7 +95,7 @@ def test_output_names_absent_modalities_and_says_which_encoder_learns_nothing(ti
     absent = [name for name in NAMES if name not in acquired]
     main(TRAIN, case=case, **tiny)
     lines = capsys.readouterr().out.splitlines()
-    loaded = next(line for line in lines if line.startswith("train::preprocessing::transforms::0 "))
+    loaded = next(line for line in lines if line.startswith("train::load "))
     assert loaded.split()[1:3] == ["LoadCased", "image"] and loaded.endswith(f", absent: {'+'.join(absent)}")
     encoders = [line for line in lines if line.startswith("network.encoders.")]
     assert ["gradient                none" in line for line in encoders] == [name in absent for name in NAMES]
@@ -118,9 +118,9 @@ def test_a_crop_that_gives_several_patches_makes_a_batch_of_them(tiny):
 
 
 def test_failing_hop_is_named_with_its_case_and_reason(tiny, phantoms, tmp_path):
-    entry = read_section(phantoms / "datalist.json", "training")[0]
+    entry = read_section(phantoms / "datalist.json", "training")[0].to_entry()
     case = entry["case"]
-    place = rf"`train::preprocessing::transforms::0` \(LoadCased\) failed: case `{case}`"
+    place = rf"`train::load` \(LoadCased\) failed: case `{case}`"
     settings = {**tiny, "dataset_dir": str(tmp_path)}
     for change, message in (
         ({"label_convention": "msd"}, rf"the label has the values .* \(file: .*{case}_seg.nii.gz\)"),  # 4 is none of it

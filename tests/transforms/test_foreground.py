@@ -33,8 +33,8 @@ from monai.transforms import (
     SpatialPadd,
 )
 
+from scripts.modalities import acquired_in
 from scripts.transforms.foreground import acquired_foreground
-from scripts.transforms.missing import available_modalities
 
 
 def test_foreground_by_hand():
@@ -157,7 +157,7 @@ def test_an_absent_channel_stays_recognisable_and_harms_no_other(incomplete, nam
         return transform({"image": image.clone()})["image"]
 
     result = apply(incomplete)
-    assert available_modalities(result).tolist() == [True, True, False, True]
+    assert acquired_in(result).tolist() == [True, True, False, True]
     acquired = [0, 1, 3]
     assert bool(torch.isfinite(result[acquired]).all())
     assert differing(result[acquired], apply(incomplete.nan_to_num(0.0))[acquired]) == 0  # as beside an empty channel

@@ -12,14 +12,13 @@ from monai.data import MetaTensor, list_data_collate
 from monai.transforms import Compose
 
 from scripts.data.case_error import CaseError
-from scripts.modalities import modality_subsets, subset_name
+from scripts.modalities import acquired_in, modality_subsets, subset_name
 from scripts.transforms.missing import (
     AvailableModalitiesd,
     KeepModalitiesd,
     RandDropModalitiesd,
     RandShowModalitiesd,
     ShowModalitiesd,
-    available_modalities,
     draw_subset,
 )
 
@@ -35,10 +34,10 @@ def test_one_nan_voxel_marks_a_channel_as_absent():
     image = case(1)["image"]
     image[1, 1:] = 0.0  # what padding writes
     image[3, 2, 2, 2] = torch.nan
-    available = available_modalities(image)
-    assert available.tolist() == [True, False, True, False]
-    assert available.dtype == torch.bool
-    assert type(available) is torch.Tensor
+    acquired = acquired_in(image)
+    assert acquired.tolist() == [True, False, True, False]
+    assert acquired.dtype == torch.bool
+    assert type(acquired) is torch.Tensor
 
 
 def test_available_modalities_are_written_beside_an_unchanged_image():
@@ -102,9 +101,9 @@ def test_dropped_modalities_become_nan_and_the_others_stay():
     for _ in range(40):
         data = case(1)
         result = transform(data)
-        assert torch.equal(available_modalities(result["image"]), result["available"])
+        assert torch.equal(acquired_in(result["image"]), result["available"])
         assert bool((result["image"][result["available"]] == 1).all())
-        assert available_modalities(data["image"]).tolist() == [True, False, True, True]  # a cached case stays whole
+        assert acquired_in(data["image"]).tolist() == [True, False, True, True]  # a cached case stays whole
         assert isinstance(result["image"], MetaTensor)
         seen.add(subset_name(result["available"].tolist(), "abcd"))
     assert seen == {"a", "c", "d", "a+c", "a+d", "c+d", "a+c+d"}
@@ -140,7 +139,7 @@ def test_named_modalities_are_kept_or_shown_as_far_as_the_case_has_them(modaliti
     data = case(2)
     result = KeepModalitiesd(subset, modalities)(data)
     assert result["available"].int().tolist() == expected
-    assert available_modalities(result["image"]).int().tolist() == expected
+    assert acquired_in(result["image"]).int().tolist() == expected
     assert bool((result["image"][result["available"]] == 1).all())
     shown = ShowModalitiesd(subset, modalities)(data)
     assert shown["available"].int().tolist() == expected

@@ -10,7 +10,8 @@ import torch
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import Compose
 
-from scripts.data.cases import phantom_entries
+from scripts.data.case_error import CaseError
+from scripts.phantom.cases import phantom_entries
 from scripts.transforms.phantoms import RandImagePhantomd
 
 MODALITIES = ["flair", "t1ce", "t1", "t2"]
@@ -69,6 +70,11 @@ def test_a_worker_process_gives_the_same_batches_for_the_same_seed(image_phantom
     assert list(first["case"]) == [entry["case"] for entry in dataset.data]
     assert torch.equal(first["image"], again["image"]) and torch.equal(first["label"], other["label"])
     assert (first["image"] != other["image"]).any() and other["image"].isfinite().all()
+
+
+def test_a_case_that_is_no_phantom_is_refused_by_name(image_phantom):
+    with pytest.raises(CaseError, match="case `a`: this is no phantom .* expected an entry of `phantom_entries`"):
+        image_phantom({"case": "a", "images": {"flair": "a_flair.nii.gz"}})
 
 
 def test_unknown_modalities_and_varieties_are_refused():

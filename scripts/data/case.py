@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
+# SPDX-License-Identifier: Apache-2.0
+"""One patient's files, as the code handles them, and as the dictionary that datalists and MONAI know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a datalist, a folder or a request says of one patient. No file is opened.
+
+    The images are ``images``, one file for each modality, or ``image``, one stacked file, with ``channels``.
+
+    Attributes:
+        name: of the case; empty where nobody named it, as MONAI Label does not.
+        images: modality to file; one that was not acquired is not listed.
+        image: the stacked file.
+        channels: modality of each channel of the stacked file, in order; ``None``: a channel that is not to be used.
+        label: file of the label.
+        label_convention: name or mapping, what the values of the label mean.
+        phantom: number of the simulated patient that is grown in place of reading files, see ``scripts.phantom.cases``.
+        layout: the naming by which the files were found; no part of a datalist.
+        more: further items of the entry, which are kept, such as ``patient``.
+    """
+
+    name: str
+    images: Mapping[str, str] = field(default_factory=dict)
+    image: str | None = None
+    channels: tuple[str | None, ...] = ()
+    label: str | None = None
+    label_convention: str | Mapping | None = None
+    phantom: int | None = None
+    layout: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any]) -> Case:
+        """Take an entry of a datalist, or of what MONAI hands on; nothing is checked."""
+        more = dict(entry)
+        images, channels = more.pop("images", None), more.pop("channels", None)
+        return cls(
+            name=str(more.pop("case", None) or ""),
+            images=dict(images) if isinstance(images, Mapping) else {},
+            image=more.pop("image", None),
+            channels=tuple(channels or ()),
+            label=more.pop("label", None),
+            label_convention=more.pop("label_convention", None),
+            phantom=more.pop("phantom", None),
+            more=more,
+        )
+
+    def to_entry(self) -> dict[str, Any]:
+        """Write the case as an entry of a datalist, which MONAI's transforms take as well; no key without a value."""
+        entry = {
+            "case": self.name,
+            "images": dict(self.images),
+            "image": self.image,
+            "channels": list(self.channels),
+            "label": self.label,
+            "label_convention": self.label_convention,
+            "phantom": self.phantom,
+        }
+        return {key: value for key, value in entry.items() if value not in (None, "", {}, [])} | dict(self.more)
+
+    @property
+    def listed(self) -> list[str]:
+        """Names of the modalities that are listed, in the order of the case."""
+        return [name for name in self.images or self.channels if name is not None]
+
+    @property
+    def files(self) -> list[str]:
+        """Files of the images."""
+        return [*self.images.values(), *([self.image] if self.image else [])]
+
+    def keep(self, modalities: Sequence[str]) -> Case:
+        """Copy the case without the images, or without the use of the channels, of other modalities."""
+        images = {name: file for name, file in self.images.items() if name in modalities}
+        channels = tuple(name if name in modalities else None for name in self.channels)
+        return replace(self, images=images, channels=channels)
+
+
+def as_case(case: Case | Mapping[str, Any]) -> Case:
+    """Take a case as it is, or the dictionary that MONAI carries in its place."""
+    return case if isinstance(case, Case) else Case.from_entry(case)
