@@ -175,7 +175,9 @@ def test_the_named_run_is_a_reference_never_a_copy(names):
     named = {name: config[name] for name in RUN_IDS if name in config}
     assert named
     assert set(named.values()) == {"@run"}
-    assert config["run"] in (["$@train::trainer.run()"], ["$@validate::evaluator.run()"], ["$@evaluator.run()"])
+    first, *rest = config["run"]
+    assert first == {"_target_": "scripts.bundle.errors.say_reason_last"}
+    assert rest in (["$@train::trainer.run()"], ["$@validate::evaluator.run()"], ["$@evaluator.run()"])
 
 
 WORKFLOWS = [[base] for base in BASES] + SERVED
@@ -249,15 +251,7 @@ def test_an_evaluation_of_a_fine_tuning_scores_what_that_wrote():
 # --- inference.yaml repeats what train.yaml says: MONAI Label reads that file alone -----------------
 
 SHARED = ["modalities", "num_classes", "regions", "spatial_dims", "orientation", "spacing", "patch_size"]
-SHARED += [
-    "sliding_window_overlap",
-    "sliding_window_batch",
-    "precision",
-    "network_def",
-    "alignment",
-    "device",
-    "model_file",
-]
+SHARED += ["sliding_window_overlap", "sliding_window_batch", "precision", "network_def", "alignment", "device"]
 
 
 @pytest.mark.parametrize("id_", SHARED)
@@ -265,6 +259,24 @@ def test_inference_repeats_the_task_and_the_network_of_training(id_):
     inference = read("inference.yaml")
     found = {**inference, **inference["trained"]["otherwise"]}[id_]  # where weights have no record of their own
     assert found == read("train.yaml")[id_]
+
+
+def test_evaluation_and_inference_take_the_weights_that_ship_and_training_writes_its_own():
+    training, inference = read("train.yaml"), read("inference.yaml")
+    assert training["evaluated_file"] == inference["model_file"] == "$@bundle_root + '/models/model.pt'"
+    assert training["model_file"] == "$@output_dir + '/model.pt'"
+    assert read("evaluate.yaml")["model_file"] == "@evaluated_file"
+
+
+TRAININGS = [names for names in SERVED if names[0] == "train.yaml" and "evaluate.yaml" not in names]
+
+
+@pytest.mark.parametrize("names", TRAININGS, ids="+".join)
+def test_no_training_writes_where_the_weights_lie_that_ship(names):
+    parser = merged(*names)
+    if "federated.yaml" not in names:  # whose server keeps the network
+        assert parser.get_parsed_content("model_file").startswith(f"{parser.get_parsed_content('output_dir')}/")
+        assert parser.get_parsed_content("output_dir").startswith("./runs/")
 
 
 FOR_THE_LABEL = ("keys", "label_required", "label_convention")

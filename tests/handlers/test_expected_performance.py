@@ -27,6 +27,7 @@ def evaluate(tmp_path, caplog):
 
     def _evaluate(cases, failures=None, model="model.pt", during=None, **settings):
         weights, folder = tmp_path / model, tmp_path / "evaluation"
+        folder.mkdir(exist_ok=True)
         if not weights.exists():
             weights.write_bytes(b"weights")
         writer = PerformanceWriter(str(folder), str(weights), **{"data_set": DATA_SET, "keep": True, **settings})
