@@ -176,7 +176,7 @@ def test_the_named_run_is_a_reference_never_a_copy(names):
     assert named
     assert set(named.values()) == {"@run"}
     first, *rest = config["run"]
-    assert first == {"_target_": "scripts.bundle.errors.say_reason_last"}
+    assert first == {"_target_": "scripts.bundle.command.begin"}
     assert rest in (["$@train::trainer.run()"], ["$@validate::evaluator.run()"], ["$@evaluator.run()"])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bundle.errors import in_one_line, say_reason_last, show_error
+from scripts.bundle.command import begin, in_one_line, refuse_unknown, show_error
 from scripts.bundle.place import ROOT, bundle_root
 from scripts.data.case_error import CaseError
 
@@ -51,7 +51,7 @@ def test_the_line_stands_behind_the_traceback(capsys):
 def test_a_process_of_another_kind_is_left_as_it_is(monkeypatch, program):
     monkeypatch.setattr("sys.argv", [program])
     before = sys.excepthook
-    say_reason_last()
+    begin()
     assert sys.excepthook is before
 
 
@@ -62,12 +62,40 @@ def test_the_root_is_named_by_a_dot_from_within_alone(monkeypatch, tmp_path):
     assert bundle_root() == str(ROOT) and (Path(bundle_root()) / "configs" / "train.yaml").is_file()
 
 
+FILES = f"--config_file={[str(ROOT / 'configs' / f'{name}.yaml') for name in ('train', 'evaluate')]}"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--spacing", "[1,1,1]", "--network_def#width=4", "--+validate::inferer", "{}", "--store::resume", "true"],
+        ["--tracking", "mlflow", "--run_name=x", "--meta_file", "configs/metadata.json", "--keep-performance", "true"],
+    ],
+)
+def test_options_that_change_something_pass(options):
+    refuse_unknown(["run", "evaluating", FILES, *options])
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--write_performance", "expected .*`--keep_performance`"),
+        ("--networkdef#width", "expected .*`--network_def`"),
+        ("--xyzzy", "expected one of those that scripts.tools.show_config lists"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused_with_what_is_spelt_like_it(option, words):
+    with pytest.raises(ValueError, match=f"`{option}` is no id of .* and would change nothing; {words}"):
+        refuse_unknown(["run", "evaluating", FILES, option, "1"])
+    refuse_unknown(["run", "evaluating", option, "1"])
+
+
 @pytest.mark.parametrize(
     ("run_id", "files", "options", "line"),
     [
         ("training", ["train"], {"dataset_dir": "{}"}, "no datalist at {}/datalist.json"),
         ("evaluating", ["train", "evaluate"], {"model_file": "{}/x.pt"}, "no weights at {}/x.pt; expected the file"),
-        ("evaluating", ["inference"], {"dataset_dir": "{}", "modalities": "@nowhere"}, "nowhere"),
+        ("training", ["train"], {"max_epoch": "3"}, "`--max_epoch` is no id of"),
     ],
     ids=["datalist", "weights", "id"],
 )
