@@ -248,6 +248,19 @@ def test_an_evaluation_of_a_fine_tuning_scores_what_that_wrote():
     assert weights == ["./runs/finetune/model.pt"] * 2
 
 
+def test_an_overlay_adds_to_the_slots_of_an_evaluation_and_replaces_no_list(workflow, tmp_path):
+    note = {"_target_": "scripts.handlers.progress.ProgressBarHandler", "description": "mine"}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"+validate::look": [note]}))
+    parser = workflow("train.yaml", "evaluate.yaml", str(tmp_path / "mine.yaml")).parser
+    slots = [slot.removeprefix("@") for slot in parser["validate::handlers"]]
+    assert [slot for slot in slots if slot not in parser] == []
+    before, look, scores = (slots.index(f"validate::{name}") for name in ("before", "look", "scores"))
+    assert before < look < scores < slots.index("validate::after"), "a case is done when it is scored"
+    assert parser["validate::look"][-1] == note and len(parser["validate::look"]) == 4
+    assert [name for name in OVERLAYS if "validate::handlers" in read(name)] == []
+    assert parser.get_parsed_content("validate::curves") is None, "an evaluation draws none"
+
+
 # --- inference.yaml repeats what train.yaml says: MONAI Label reads that file alone -----------------
 
 SHARED = ["modalities", "num_classes", "regions", "spatial_dims", "orientation", "spacing", "patch_size"]
