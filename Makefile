@@ -34,8 +34,14 @@ help:
 
 setup: $(STAMP)
 
+# said before pip says it in its own way
+PYTHON_WORDS = This needs Python 3.10 to 3.13, and $(PYTHON) is {}.{}. Name another one: make PYTHON=python3.11 ...
+CHECK_PYTHON = $(PYTHON) -c "import sys; v = sys.version_info[:2]; \
+  sys.exit(None if (3, 10) <= v < (3, 14) else '$(PYTHON_WORDS)'.format(*v))"
+
 # torch first: with it in place, the other packages do not pull another build of it
 $(STAMP): $(REQUIREMENTS)
+	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/$(PIP_INSTALL) -r requirements-torch.txt
 	$(BIN)/$(PIP_INSTALL) -r requirements.txt -r requirements-dev.txt

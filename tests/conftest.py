@@ -260,8 +260,7 @@ def use(workflow, phantoms):
 
     def _use(model_file, folder, *overlays, **settings):
         settings = {"model_file": str(model_file), **settings}
-        # beside weights that several tests share nothing is written
-        evaluation = {"write_performance": False, **settings, "output_dir": str(folder / "evaluation")}
+        evaluation = {**settings, "output_dir": str(folder / "evaluation")}
         inference = {**settings, "output_dir": str(folder / "inference"), "dataset_dir": str(phantoms / "phantom_0004")}
         for run in (
             workflow("train.yaml", "evaluate.yaml", *overlays, run_id="evaluating", **evaluation),

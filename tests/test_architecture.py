@@ -39,12 +39,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("report", "study", "bundle", "segment"),
     ),
 }
-# Known, and on their way out. The test of them fails as soon as one is gone: then it leaves this list.
-PENDING = [
-    ("scripts.data.cases", "scripts.phantom.dataset"),
-    ("scripts.data.description", "scripts.phantom.dataset"),
-    ("scripts.networks.normalization", "scripts.networks.compiled_normalization"),
-]
 
 
 def imports(package: Path) -> set[tuple[str, str]]:
@@ -143,7 +137,7 @@ def test_the_table_has_every_room_and_points_upwards_only():
 
 
 def test_no_room_imports_another_that_it_may_not(found):
-    assert not_allowed(found - set(PENDING)) == []
+    assert not_allowed(found) == []
 
 
 def test_every_permission_is_used(found):
@@ -153,14 +147,8 @@ def test_every_permission_is_used(found):
 
 
 def test_there_is_no_cycle_between_rooms_or_modules(found):
-    assert cycle(between_rooms(found - set(PENDING))) is None
-    assert cycle(found - set(PENDING)) is None
-
-
-@pytest.mark.parametrize("pair", PENDING, ids=" ".join)
-@pytest.mark.xfail(strict=True, reason="on its way out; when it is gone, take it out of PENDING")
-def test_what_is_pending_is_gone(found, pair):
-    assert pair not in found
+    assert cycle(between_rooms(found)) is None
+    assert cycle(found) is None
 
 
 def test_modules_of_scripts_import_each_other_by_dots():

@@ -24,7 +24,8 @@ def calibrated(workflow, trained, tmp_path_factory):
     """Copy the trained weights and fit temperatures: the weights' file."""
     folder = tmp_path_factory.mktemp("calibrated")
     model_file = shutil.copy(trained[0] / "model.pt", folder)
-    finish(workflow(*FIT, run_id="evaluating", model_file=model_file, output_dir=str(folder / "fit"), **WINDOW))
+    places = {"model_file": model_file, "output_dir": str(folder / "fit"), "keep_temperatures": "true"}
+    finish(workflow(*FIT, run_id="evaluating", **places, **WINDOW))
     return model_file
 
 
@@ -48,6 +49,9 @@ def test_fitting_leaves_temperatures_beside_the_weights(calibrated):
     assert all(report["nll"][n]["after"] <= report["nll"][n]["before"] for n in report["temperatures"])
     assert report["fitted_on"]["section"] == "validation"
     assert report["cases"] == dict.fromkeys(report["temperatures"], 1)
+    assert Path(calibrated).with_name("fit").joinpath("temperatures.json").is_file()
+    assert not Path(calibrated).with_name("performance.json").exists(), "these cases are not those to measure on"
+    assert not Path(calibrated).with_name("fit").joinpath("performance.json").exists()
 
 
 def test_an_evaluation_has_the_error_of_each_case_with_and_without_scaling(workflow, calibrated, tmp_path):

@@ -175,7 +175,9 @@ def test_the_named_run_is_a_reference_never_a_copy(names):
     named = {name: config[name] for name in RUN_IDS if name in config}
     assert named
     assert set(named.values()) == {"@run"}
-    assert config["run"] in (["$@train::trainer.run()"], ["$@validate::evaluator.run()"], ["$@evaluator.run()"])
+    first, *rest = config["run"]
+    assert first == {"_target_": "scripts.bundle.command.begin"}
+    assert rest in (["$@train::trainer.run()"], ["$@validate::evaluator.run()"], ["$@evaluator.run()"])
 
 
 WORKFLOWS = [[base] for base in BASES] + SERVED
@@ -246,19 +248,23 @@ def test_an_evaluation_of_a_fine_tuning_scores_what_that_wrote():
     assert weights == ["./runs/finetune/model.pt"] * 2
 
 
+def test_an_overlay_adds_to_the_slots_of_an_evaluation_and_replaces_no_list(workflow, tmp_path):
+    note = {"_target_": "scripts.handlers.progress.ProgressBarHandler", "description": "mine"}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"+validate::look": [note]}))
+    parser = workflow("train.yaml", "evaluate.yaml", str(tmp_path / "mine.yaml")).parser
+    slots = [slot.removeprefix("@") for slot in parser["validate::handlers"]]
+    assert [slot for slot in slots if slot not in parser] == []
+    before, look, scores = (slots.index(f"validate::{name}") for name in ("before", "look", "scores"))
+    assert before < look < scores < slots.index("validate::after"), "a case is done when it is scored"
+    assert parser["validate::look"][-1] == note and len(parser["validate::look"]) == 4
+    assert [name for name in OVERLAYS if "validate::handlers" in read(name)] == []
+    assert parser.get_parsed_content("validate::curves") is None, "an evaluation draws none"
+
+
 # --- inference.yaml repeats what train.yaml says: MONAI Label reads that file alone -----------------
 
 SHARED = ["modalities", "num_classes", "regions", "spatial_dims", "orientation", "spacing", "patch_size"]
-SHARED += [
-    "sliding_window_overlap",
-    "sliding_window_batch",
-    "precision",
-    "fused",
-    "network_def",
-    "alignment",
-    "device",
-    "model_file",
-]
+SHARED += ["sliding_window_overlap", "sliding_window_batch", "precision", "fused", "network_def", "alignment", "device"]
 
 
 @pytest.mark.parametrize("id_", SHARED)
@@ -266,6 +272,24 @@ def test_inference_repeats_the_task_and_the_network_of_training(id_):
     inference = read("inference.yaml")
     found = {**inference, **inference["trained"]["otherwise"]}[id_]  # where weights have no record of their own
     assert found == read("train.yaml")[id_]
+
+
+def test_evaluation_and_inference_take_the_weights_that_ship_and_training_writes_its_own():
+    training, inference = read("train.yaml"), read("inference.yaml")
+    assert training["evaluated_file"] == inference["model_file"] == "$@bundle_root + '/models/model.pt'"
+    assert training["model_file"] == "$@output_dir + '/model.pt'"
+    assert read("evaluate.yaml")["model_file"] == "@evaluated_file"
+
+
+TRAININGS = [names for names in SERVED if names[0] == "train.yaml" and "evaluate.yaml" not in names]
+
+
+@pytest.mark.parametrize("names", TRAININGS, ids="+".join)
+def test_no_training_writes_where_the_weights_lie_that_ship(names):
+    parser = merged(*names)
+    if "federated.yaml" not in names:  # whose server keeps the network
+        assert parser.get_parsed_content("model_file").startswith(f"{parser.get_parsed_content('output_dir')}/")
+        assert parser.get_parsed_content("output_dir").startswith("./runs/")
 
 
 FOR_THE_LABEL = ("keys", "label_required", "label_convention")

@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.data import MetaTensor
 
+from scripts.bundle.serving import copy_bundle
 from scripts.evaluation.origin import origin_of, synthetic_only
+from scripts.records.side_files import sha256
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+SHIPPED = sha256(CONFIGS.parent / "models" / "model.pt")
 
 
 def read(name):
@@ -82,3 +86,33 @@ def test_corrected_labels_are_learnt_from_without_a_datalist(workflow, corrected
     origin = origin_of(tmp_path / "model.pt")
     assert (origin["trained_on"]["num_cases"], origin["initial_file"]) == (2, None)
     assert not synthetic_only(origin), "nor in the record of the weights"
+
+
+def test_its_training_begins_with_what_the_copy_serves_and_writes_it_there(tiny, corrected, phantoms, tmp_path):
+    settings = {name: value for name, value in tiny.items() if name != "dataset_dir"}
+    network = merged(CONFIGS / "train.yaml", settings).get_parsed_content("network_def")
+    torch.save(network.state_dict(), tmp_path / "mine.pt")
+    copy = copy_bundle(tmp_path / "copy", tmp_path / "mine.pt")
+    # what its trainer puts in place of the configuration's own, see docs/monai_label.md
+    file, weights = str(copy / "configs" / "train.yaml"), copy / "models" / "model.pt"
+    load = {"load_path": str(weights), "load_dict": {"model": "$@network"}, "strict": False}
+    handlers = [{"_target_": "CheckpointLoader", **load}, *ConfigParser.load_config_file(file)["train"]["handlers"]]
+    data = {"train#dataset#data": corrected, "validate#dataset#data": [], "train#trainer#max_epochs": 1}
+    places = {"bundle_root": str(copy), "dataset_dir": str(phantoms), "train#handlers": handlers}
+    before = torch.load(weights, weights_only=True)
+    run = ConfigWorkflow(file, logging_file=False, **settings, **places, **data)
+    run.initialize()
+    run.run()
+    after = torch.load(weights, weights_only=True)
+    assert before.keys() == after.keys()
+    distance = max(float((after[name] - before[name]).abs().max()) for name in before)
+    assert 0 < distance < 0.01, "it went on from the weights that were there, by steps of 2e-4"
+    initial = origin_of(weights)["initial_file"]
+    assert initial["sha256"] == sha256(tmp_path / "mine.pt")
+    assert sha256(CONFIGS.parent / "models" / "model.pt") == SHIPPED
+
+
+def merged(file, settings):
+    parser = ConfigParser(ConfigParser.load_config_file(str(file)))
+    parser.update(settings)
+    return parser

@@ -59,7 +59,7 @@ def predict(workflow, model_file, dataset_dir, folder, **overrides):
 
 def evaluate(workflow, model_file, datalist, folder, **overrides):
     places = {"datalist_file": str(datalist), "output_dir": str(folder), "model_file": str(model_file)}
-    places |= {"patch_size": WINDOW, "write_performance": False}  # others use the same weights
+    places |= {"patch_size": WINDOW}
     run = workflow("train.yaml", "evaluate.yaml", run_id="evaluating", **{**places, **overrides})
     run.run()
     run.finalize()
@@ -386,7 +386,7 @@ def test_inference_flips_as_the_evaluation_of_the_weights_did_unless_told_otherw
     shutil.copy(trained[0] / "model.pt", weights)
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "straight").symlink_to(patients / "straight")
-    options = {"flips": "true", "validation_subsets": [subset], "metrics": ["dice"], "write_performance": True}
+    options = {"flips": "true", "validation_subsets": [subset], "metrics": ["dice"], "keep_performance": True}
     evaluate(workflow, weights, uneven, tmp_path / "scores", **options)
     warnings = {}
     for name, flips in (("default", {}), ("all", {"flips": "all"}), ("none", {"flips": "none"})):

@@ -11,12 +11,12 @@ import nibabel as nib
 import pytest
 import torch
 
+from scripts.bundle.serving import copy_bundle
 from scripts.phantom.dataset import PhantomSettings, write_phantoms
 from tests_label.serving import (
     BIN,
     MODALITIES,
     NAME,
-    ROOT,
     SMALL,
     SMALL_TRAINING,
     Server,
@@ -39,13 +39,12 @@ def phantoms(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def app(phantoms, tmp_path_factory):
-    """Copy the sample app that comes with MONAI Label, and into it this bundle with weights of a short training."""
+    """Copy the sample app that comes with MONAI Label, and into it this bundle, with weights of a short training."""
     folder = tmp_path_factory.mktemp("apps")
     copy = [str(BIN / "monailabel"), "apps", "--download", "--name", "monaibundle", "--output", str(folder)]
     subprocess.run(copy, check=True, env=with_bin(), capture_output=True)
     bundle = folder / "monaibundle" / "model" / NAME
-    for each in ("configs", "scripts"):
-        shutil.copytree(ROOT / each, bundle / each, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_bundle(bundle)
     set_knobs(bundle / "configs" / "inference.yaml", SMALL)
     # with a data set of its own the bundle makes no phantoms where the whole configuration is resolved
     set_knobs(bundle / "configs" / "train.yaml", SMALL | SMALL_TRAINING | {"dataset_dir": f"'{phantoms}'"})

@@ -15,8 +15,10 @@ import pytest
 import SimpleITK
 import torch
 
+from scripts.records.side_files import sha256
 from tests_label.serving import MODALITIES, NAME, ROOT, files_of, stack
 
+SHIPPED = sha256(ROOT / "models" / "model.pt")
 METADATA = json.loads((ROOT / "configs" / "metadata.json").read_text())
 VALUES = {int(value): name for value, name in METADATA["network_data_format"]["outputs"]["pred"]["channel_def"].items()}
 LABELS = {name.lower(): value for value, name in VALUES.items() if value}
@@ -203,6 +205,7 @@ def test_training_leaves_weights_that_inference_takes_up(server, bundle, weights
     assert all(torch.isfinite(value).all() for value in after.values())
     moved = [name for name in before if not torch.equal(before[name], after[name])]
     assert len(moved) > len(before) / 2
+    assert sha256(ROOT / "models" / "model.pt") == SHIPPED, "the copy that is served is trained, and nothing else"
     distance = max(float((after[name] - before[name]).abs().max()) for name in before)
     assert distance < 0.01, "it went on from the weights that were there, by steps of 2e-4"
     state = torch.load(bundle / "runs" / "train" / "checkpoints" / "checkpoint_epoch=1.pt", weights_only=True)

@@ -22,9 +22,9 @@ from ..evaluation.temperature import TEMPERATURES_FILE
 from ..networks.weights import load_weights
 from ..records.side_files import read_side_file, sha256, side_file
 from ..utils.files import replacing
+from .place import ROOT
 
 BUNDLE_NAME = "brats_mri_incomplete_segmentation"
-ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = "models/model.pt"  # where MONAI looks for them
 LARGE_FILES = "large_files.yml"
 METADATA = ("configs/metadata.json", "metadata.json")  # one file; in git the second is a link to the first

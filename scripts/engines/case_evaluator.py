@@ -52,6 +52,14 @@ class CaseDataset(Dataset):
             return {"case": str(self.data[index].get("case", index)), FAILURE: reason_of(error)}
 
 
+def flattened(handlers: Sequence | None) -> list:
+    """Take handlers out of the slots that hold one, several or none of them."""
+    flat = []
+    for each in handlers or ():
+        flat += flattened(each) if isinstance(each, (list, tuple)) else [] if each is None else [each]
+    return flat
+
+
 class FailureGatherer:
     """Wait for all processes at the end of an evaluation, before any table is made, and gather what failed in each."""
 
@@ -68,9 +76,10 @@ class FailureGatherer:
 class CaseEvaluator(SupervisedEvaluator):
     """MONAI's evaluator for batches of one case, which reports a failing case and goes on.
 
-    Takes the arguments of ``SupervisedEvaluator``. Handlers that belong to a case attach to
-    ``IterationEvents.MODEL_COMPLETED``, so that what they raise counts as a failure of that case. Where several
-    processes share the cases, each knows at the end of all failures, and the first one reports them.
+    Takes the arguments of ``SupervisedEvaluator``; among ``val_handlers`` may be lists of handlers and ``None``, the
+    slots of a configuration. Handlers that belong to a case attach to ``IterationEvents.MODEL_COMPLETED``, so that what
+    they raise counts as a failure of that case. Where several processes share the cases, each knows at the end of all
+    failures, and the first one reports them.
 
     Attributes:
         failures: reason by name of case, of the current or last run.
@@ -81,7 +90,7 @@ class CaseEvaluator(SupervisedEvaluator):
     num_cases: int
 
     def __init__(self, *args: Any, val_handlers: Sequence | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, val_handlers=[FailureGatherer(), *(val_handlers or ())], **kwargs)
+        super().__init__(*args, val_handlers=[FailureGatherer(), *flattened(val_handlers)], **kwargs)
 
     def run(self, global_epoch: int = 1) -> None:
         self.failures = {}

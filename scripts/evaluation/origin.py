@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..records.side_files import read_side_file, recorded_settings, sha256, side_file
+from ..records.side_files import read_side_file, recorded_settings, require_weights, sha256, side_file
 from .performance import counted, misfit
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,25 @@ def trained_with(model_file: str | Path, otherwise: Mapping[str, Any]) -> dict[s
         otherwise: name to value of each setting, where there is no record or it does not say.
     """
     return recorded_settings(read_training, model_file, otherwise)
+
+
+def settings_of(model_file: str | Path, names: Sequence[str]) -> dict[str, Any]:
+    """Say with which settings weights were trained, where nothing may be taken instead: an evaluation of them.
+
+    Raises:
+        FileNotFoundError: if there are no weights.
+        ValueError: if no record says it.
+    """
+    found = trained_with(require_weights(model_file), dict.fromkeys(names))
+    unknown = [name for name, value in found.items() if value is None]
+    if unknown:
+        options = ", ".join(f"`--{name}`" for name in names)
+        raise ValueError(
+            f"no {TRAINING_FILE} beside {model_file} says with which {' and '.join(unknown)} these weights were "
+            f"trained; expected the record that training writes. Give {options} themselves."
+        )
+    logger.info("%s were trained with %s, and are evaluated so", model_file, found)
+    return found
 
 
 def origin_of(model_file: str | Path) -> dict[str, Any]:

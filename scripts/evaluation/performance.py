@@ -68,6 +68,11 @@ def performance_of(
     }
 
 
+def amounts_of(content: Mapping[str, Any]) -> dict[str, int]:
+    """Say of how much an evaluation is, by which a smaller one is told from a larger one."""
+    return {"cases": content["num_cases"], "subsets": len(content["per_subset"])}
+
+
 def eval_metrics(record: Mapping[str, Any] | None) -> dict[str, Any]:
     """Say in short what weights reached, as ``eval_metrics`` of a bundle's metadata.
 

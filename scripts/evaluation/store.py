@@ -14,6 +14,7 @@ from typing import Any
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
+from ..records.claims import claim
 from ..records.side_files import sha256
 from ..utils.files import write_json
 from ..utils.flags import as_flag
@@ -125,21 +126,18 @@ class CaseStore:
             self.settings["weights_sha256"] = sha256(self.model_file)
         if not self.resume:
             shutil.rmtree(self.output_dir / CASES_FOLDER, ignore_errors=True)
-        elif file.is_file():
-            self._compare(json.loads(file.read_text(encoding="utf-8")))
+            file.unlink(missing_ok=True)
+        going_on = file.is_file()
+        claim(
+            file,
+            self.settings,
+            holds="an evaluation of other settings",
+            advice="Resume with the same settings, or name another `output_dir`.",
+        )
+        if going_on:
             logger.info("resuming: %d of %d cases are done", len(self.done()), len(self.cases))
         if self.unlabelled:
             logger.warning("%d cases have no label and are left out: %s", len(self.unlabelled), self.unlabelled)
-        write_json(file, self.settings)
-
-    def _compare(self, found: Mapping[str, Any]) -> None:
-        names = [name for name in {**found, **self.settings} if found.get(name) != self.settings.get(name)]
-        if names:
-            old, new = (", ".join(f"{name} {each.get(name)}" for name in names) for each in (found, self.settings))
-            raise ValueError(
-                f"{self.output_dir} holds an evaluation with {old}; asked for is {new}. Resume with the same settings, "
-                "or name another `output_dir`."
-            )
 
 
 def _as_read(value: Any) -> Any:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch import nn
 
 from ..utils.files import replacing
 from ..utils.flags import as_flag
+from .next_commands import next_commands
 from .training_record import TrainingRecord
 
 logger = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ class RunCheckpointHandler:
     Args:
         save_dir: folder of the resumable checkpoints.
         save_dict: name to object with ``state_dict`` and ``load_state_dict``; ``model`` is the network.
-        model_file: path of the flat state dict, e.g. ``models/model.pt``.
+        model_file: path of the flat state dict, e.g. ``runs/train/model.pt``.
         deployed: the network whose state dict that is, such as an average over training; ``None``: ``model``.
         evaluator: the validation engine whose mean Dice decides what is best; ``None`` keeps the last network.
         num_kept: how many epochs' checkpoints to keep.
@@ -94,6 +96,7 @@ class RunCheckpointHandler:
         self.save_dict["trainer"] = engine
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        engine.add_event_handler(Events.COMPLETED, self._say_where)
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.COMPLETED, self._note_validation)
 
@@ -166,6 +169,17 @@ class RunCheckpointHandler:
         save_atomically(state, self.save_dir / f"checkpoint_epoch={engine.state.epoch}.pt")
         for old in sorted(self.save_dir.glob("checkpoint_epoch=*.pt"), key=_epoch)[: -self.num_kept]:
             old.unlink()
+
+    @idist.one_rank_only()
+    def _say_where(self, engine: Engine) -> None:
+        """Log where the weights are, how they were chosen, and what to do with them."""
+        if self.best_epoch:
+            how = f"of epoch {self.best_epoch}, the best by validation: mean Dice {self.best_value:.4f}"
+        else:
+            how = f"of epoch {engine.state.epoch}, the last one: no validation has scored a case"
+        logger.info("the weights are in %s, %s", self.model_file, how)
+        for purpose, command in next_commands(self.model_file, sys.argv[1:]).items():
+            logger.info("to %s: %s", purpose, command)
 
 
 def _epoch(path: Path) -> int:

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..evaluation.origin import trained_with
 from ..networks.weights import load_weights
+from ..records.side_files import require_weights
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +45,7 @@ class ModelLoader:
 
     def load(self) -> None:
         """Load the weights now; raises what is raised on start."""
-        if not self.model_file.is_file():
-            raise FileNotFoundError(
-                f"no weights at {self.model_file}; expected the file that training writes. Run training first, or name "
-                "another file with `--model_file`."
-            )
-        load_weights(self.network, self.model_file)
+        load_weights(self.network, require_weights(self.model_file))
         logger.info("weights are those of %s", self.model_file)
         for name, found in trained_with(self.model_file, self.settings).items():
             if found != self.settings[name]:

@@ -91,7 +91,7 @@ def merged_config(arguments: Sequence[str]) -> dict[str, Any] | None:
     Returns:
         the merged configuration, or ``None`` if the command line names no ``--config_file``.
     """
-    options = dict(_options(arguments))
+    options = dict(given_options(arguments))
     files = options.pop("config_file", None)
     if files is None:
         return None
@@ -103,7 +103,7 @@ def merged_config(arguments: Sequence[str]) -> dict[str, Any] | None:
     return parser.config
 
 
-def _options(arguments: Sequence[str]) -> list[tuple[str, str]]:
+def given_options(arguments: Sequence[str]) -> list[tuple[str, str]]:
     """Read ``--name value``, ``--name=value`` and ``--name`` as fire does, which MONAI's command line is made of."""
     options = []
     for argument, following in zip(arguments, [*arguments, "--"][1:], strict=True):

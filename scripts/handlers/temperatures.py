@@ -26,32 +26,40 @@ from ..evaluation.temperature import (
     temperature_curves,
 )
 from ..inferers.sliding_window import SubsetSlidingWindowInferer
-from ..records.side_files import write_side_file
+from ..records.side_files import deliver_side_file, read_keep
 from ..utils.files import replacing
 from .brain_probabilities import BrainProbabilitiesHandler
 
 logger = logging.getLogger(__name__)
 
+OPTION = "keep_temperatures"
+
 
 class TemperatureHandler(BrainProbabilitiesHandler):
-    """Fit one temperature for each number of modalities and store them beside the weights.
+    """Fit one temperature for each number of modalities; they join the weights if asked.
 
     T minimises the negative log-likelihood of the true classes under p^(1/T), normalised, over all cases and all
     subsets of that many modalities, at voxels drawn from the brain of each case. Of a case only the likelihood at fixed
     temperatures is kept, the part ``temperature.npz`` of the store, so that memory does not grow and a killed run goes
     on. A number of modalities that no case has gets no temperature.
 
-    ``temperatures.json`` holds ``temperatures``, negative log-likelihood (nats for each voxel) and expected calibration
-    error of each region ``before`` and ``after``, by number of modalities, and what they were fitted on.
+    ``temperatures.json``, in the folder of the run, holds ``temperatures``, negative log-likelihood (nats for each
+    voxel) and expected calibration error of each region ``before`` and ``after``, by number of modalities, and what
+    they were fitted on.
 
     Args:
         inferer: shows the probabilities of each case.
         store: keeps the parts.
         regions: name of each region to the classes it unites.
-        model_file: the weights; the file lies beside them.
+        model_file: the weights that the temperatures are of.
         fitted_on: what the cases are, as it goes into the file, ready for JSON.
         num_voxels: drawn without repetition from the brain of each case, the same ones for all of its subsets.
         seed: of the draw, together with the name of the case.
+        keep: whether the file also lies down beside the weights, where evaluation and inference look for it: false,
+            true, or the word replace; ``deliver_side_file`` has the rule.
+
+    Raises:
+        ValueError: if ``keep`` is another word; at the end, if the weights have temperatures of more cases.
     """
 
     part = "temperature.npz"
@@ -65,8 +73,10 @@ class TemperatureHandler(BrainProbabilitiesHandler):
         fitted_on: Any,
         num_voxels: int = 20000,
         seed: int = 0,
+        keep: bool | str = False,
     ) -> None:
         super().__init__(inferer, store)
+        self.keep = read_keep(keep, OPTION)
         self.regions = {name: list(classes) for name, classes in regions.items()}
         self.model_file, self.fitted_on = model_file, fitted_on
         self.num_voxels, self.seed = int(num_voxels), int(seed)
@@ -103,9 +113,11 @@ class TemperatureHandler(BrainProbabilitiesHandler):
             logger.error("no case could be used, so no temperature is fitted")
             return
         fitted = {size: fit_temperature(sums[size].nll) for size in sorted(sums)}
-        path = write_side_file(self.model_file, TEMPERATURES_FILE, self._report(fitted, sums, cases))
         words = ", ".join(f"{temperature:.3f} for {size}" for size, temperature in fitted.items())
-        logger.info("temperatures by number of modalities: %s; they are in %s", words, path)
+        logger.info("temperatures by number of modalities: %s", words)
+        report, folder = self._report(fitted, sums, cases), self.store.output_dir
+        path = deliver_side_file(self.model_file, TEMPERATURES_FILE, report, folder, self.keep, amounts_of, OPTION)
+        logger.info("temperatures are in %s", path)
 
     def _report(
         self, fitted: Mapping[int, float], sums: Mapping[int, Curves], cases: Mapping[int, int]
@@ -128,3 +140,8 @@ class TemperatureHandler(BrainProbabilitiesHandler):
             "voxels_of_each_case": self.num_voxels,
             "seed": self.seed,
         }
+
+
+def amounts_of(content: Mapping[str, Any]) -> dict[str, int]:
+    """Say of how many cases temperatures are, for each number of modalities."""
+    return {f"cases with {number} modalities": cases for number, cases in content["cases"].items()}

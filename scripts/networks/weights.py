@@ -32,7 +32,7 @@ def load_weights(network: nn.Module, file: str | Path) -> None:
         raise ValueError(
             f"the weights in {file} are of another network or alignment: {reason}. Expected the overlays and options "
             "that they were trained with, such as network_*.yaml and method_medmap.yaml. See `network_def` and "
-            "`alignment`."
+            "`alignment`, or name other weights with `--model_file`."
         ) from None  # which lists every name
 
 

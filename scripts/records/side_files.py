@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""JSON files that lie beside the weights and are true of these weights alone."""
+"""JSON files that are true of certain weights alone, and how they come to lie beside these.
+
+A run writes what it found into its own output folder. A file joins the weights only when asked, and one that took
+more to make is never replaced without a word: ``deliver_side_file`` has that rule for all of them.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,8 @@ from .versions import package_versions
 
 logger = logging.getLogger(__name__)
 
+KEEP = NEVER, KEPT, REPLACE = "false", "true", "replace"  # what an option says of a side file's joining the weights
+Amounts = Callable[[Mapping[str, Any]], Mapping[str, int]]
 BLOCK = 2**20  # bytes read at a time
 SHOWN = 12  # digits of a hash in a message
 
@@ -35,24 +41,128 @@ def sha256(file: str | Path) -> str:
     return digest.hexdigest()
 
 
-def write_side_file(model_file: str | Path, name: str, content: Mapping[str, Any]) -> Path:
+def require_weights(model_file: str | Path) -> Path:
+    """Return the path of weights that are there.
+
+    Raises:
+        FileNotFoundError: if they are not.
+    """
+    if not Path(model_file).is_file():
+        raise FileNotFoundError(
+            f"no weights at {model_file}; expected the file that training writes. Run training first, or name another "
+            "file with `--model_file`."
+        )
+    return Path(model_file)
+
+
+def write_side_file(
+    model_file: str | Path, name: str, content: Mapping[str, Any], folder: str | Path | None = None
+) -> Path:
     """Write a side file; name and SHA-256 of the weights, date (UTC) and package versions are added.
 
     Args:
         model_file: the weights that the content is true of.
         name: of the side file, e.g. ``performance.json``.
         content: ready for JSON; what it says under the names that are added is replaced.
+        folder: where to write it; beside the weights if not given.
 
     Returns:
         The path written.
     """
+    file = side_file(model_file, name) if folder is None else Path(folder) / name
     stamp = {
         "checkpoint": Path(model_file).name,
         "sha256": sha256(model_file),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": package_versions(),
     }
-    return write_json(side_file(model_file, name), {**stamp, **content, **stamp})  # stamp first, and not to be replaced
+    return write_json(file, {**stamp, **content, **stamp})  # stamp first, and not to be replaced
+
+
+def read_keep(value: bool | str, option: str) -> str:
+    """Read whether a side file is to join the weights: ``false``, ``true`` or ``replace``, in any case.
+
+    Args:
+        value: a boolean, or one of the words.
+        option: its name, for the message.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    word = str(value).lower()
+    if word not in KEEP:
+        raise ValueError(f"`{option}` is `{value}`; expected one of {', '.join(KEEP)}.")
+    return word
+
+
+def refuse_smaller(
+    model_file: str | Path, name: str, amounts: Mapping[str, int], amounts_of: Amounts, option: str
+) -> None:
+    """Refuse to put a side file in the place of one that took more to make.
+
+    A file that is damaged or of other weights may be replaced: nobody can use it.
+
+    Args:
+        model_file: the weights.
+        name: of the side file.
+        amounts: what the new file is made of, such as ``{"cases": 3, "subsets": 15}``.
+        amounts_of: finds the same in the content of the file that is there.
+        option: name of the option that ``replace`` is a value of, for the message.
+
+    Raises:
+        ValueError: with the numbers, if the file that is there is of more in any respect.
+    """
+    try:
+        found = read_side_file(model_file, name)
+        there = {} if found is None else amounts_of(found)
+        more = any(number > amounts.get(what, 0) for what, number in there.items())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return
+    if more:
+        old, new = (", ".join(f"{number} {what}" for what, number in each.items()) for each in (there, amounts))
+        raise ValueError(
+            f"{side_file(model_file, name)} is of these weights and of more: {old}; the new one is of {new}. It stays. "
+            f"`--{option} replace` puts the new one in its place (with `--resume true` nothing is computed again)."
+        )
+
+
+def deliver_side_file(
+    model_file: str | Path,
+    name: str,
+    content: Mapping[str, Any],
+    folder: str | Path,
+    keep: str,
+    amounts_of: Amounts,
+    option: str,
+) -> Path:
+    """Write a side file into the folder of a run and, if asked, beside the weights: the one rule for all of them.
+
+    Args:
+        model_file: the weights that the content is true of.
+        name: of the side file.
+        content: as for ``write_side_file``.
+        folder: of the run. Where the weights lie in it, ``false`` is as ``true``.
+        keep: ``false`` leaves the weights alone; ``true`` lets the file join them unless theirs is of more; ``replace``
+            always.
+        amounts_of: what a content is made of, such as ``{"cases": 3, "subsets": 15}``.
+        option: that ``keep`` is the value of, for messages.
+
+    Returns:
+        The last path written.
+
+    Raises:
+        ValueError: if the file beside the weights is of more; the one in the folder is written then.
+        OSError: if nothing can be written beside the weights; likewise.
+    """
+    apart = Path(folder).resolve() != Path(model_file).resolve().parent
+    if apart:
+        path = write_side_file(model_file, name, content, folder)
+        if keep == NEVER:
+            logger.info("%s does not join the weights; `--%s true` lets it", path, option)
+            return path
+    if keep != REPLACE:
+        refuse_smaller(model_file, name, amounts_of(content), amounts_of, option)
+    return write_side_file(model_file, name, content)
 
 
 def read_side_file(model_file: str | Path, name: str, advice: str = "evaluate again") -> dict[str, Any] | None:

@@ -30,7 +30,7 @@ def evaluate(files: Sequence[str], subsets: Sequence[str], options: dict[str, An
         SystemExit: if it fails, with the end of what it printed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        fixed = {"validation_subsets": list(subsets), "output_dir": folder, "write_performance": False}
+        fixed = {"validation_subsets": list(subsets), "output_dir": folder}
         settings = {**options, **fixed}
         arguments = [f"--{name}={str(value).replace(' ', '')}" for name, value in settings.items()]
         file_argument = str(list(files))

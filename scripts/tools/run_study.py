@@ -31,6 +31,7 @@ from ..bundle.configuration import find_files
 from ..data.datalist import read_section, simulate_missing, write_datalist
 from ..data.missing_rate import assign_availability
 from ..phantom.dataset import PhantomSettings, write_phantoms
+from ..records.claims import claim
 from ..study.figures import draw_differences, draw_preference
 from ..study.plan import Run, read_study
 from ..study.results import collect_curves, collect_gaps, collect_scores, compare, mean_per_modality, mean_per_seed
@@ -86,19 +87,12 @@ class RunStudy:
     def _claim(self) -> None:
         """Note in the folder what determines the numbers, or compare it with what is there."""
         data = str(Path(self.dataset_dir).resolve() / self.datalist_file) if self.dataset_dir else "phantoms"
-        record = json.loads(json.dumps({**self.study.record(), "data": data}))
-        path = self.root / RECORD
-        if not path.exists():
-            write_json(path, record)
-            return
-        found = json.loads(path.read_text(encoding="utf-8"))
-        differing = [name for name in record if record[name] != found.get(name)]
-        if differing:
-            name = differing[0]
-            raise ValueError(
-                f"`{self.root}` holds runs of another plan: `{name}` is {found.get(name)} there and {record[name]} in "
-                f"{self.file}. Use another folder, or delete this one. See {path}."
-            )
+        claim(
+            self.root / RECORD,
+            {**self.study.record(), "data": data},
+            holds="runs of another plan",
+            advice=f"The plan is {self.file}. Use another folder, or delete this one.",
+        )
 
     def _run_all(self) -> list[str]:
         runs = self._chosen()

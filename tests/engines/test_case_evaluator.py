@@ -14,7 +14,7 @@ from torch import nn
 
 from scripts.data.case_error import CaseError
 from scripts.engines.batches import prepare_case
-from scripts.engines.case_evaluator import CaseDataset, CaseEvaluator, root_cause
+from scripts.engines.case_evaluator import CaseDataset, CaseEvaluator, flattened, root_cause
 
 
 def item(case, value=1.0):
@@ -158,3 +158,11 @@ def test_a_run_can_still_be_interrupted_from_the_keyboard():
     with pytest.raises(KeyboardInterrupt):
         engine.run()
     assert engine.state.iteration == 1
+
+
+def test_slots_hold_one_handler_several_or_none_and_their_order_is_kept():
+    first, second, third = Handler(), Handler(), Handler()
+    assert flattened([None, first, [], [second, [None, third]]]) == [first, second, third]
+    assert flattened(None) == []
+    evaluator([item("a")], [None, [first], second]).run()
+    assert first.seen == second.seen == {"a": 2.0} and third.seen == {}

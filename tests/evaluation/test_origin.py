@@ -14,6 +14,7 @@ from scripts.evaluation.origin import (
     origin_in_words,
     origin_of,
     read_training,
+    settings_of,
     synthetic_only,
     trained_with,
 )
@@ -138,3 +139,25 @@ def test_inference_takes_the_settings_of_the_training_where_the_record_has_them(
     file.write_bytes(b"other weights")
     assert trained_with(file, otherwise) == otherwise
     assert "was made with other weights" in caplog.text
+
+
+def test_weights_are_evaluated_at_the_scale_of_their_record(tmp_path):
+    file = tmp_path / "model.pt"
+    file.write_bytes(b"weights")
+    settings = {"spacing": [2.0, 2.0, 2.0], "patch_size": [64, 64, 64]}
+    write_side_file(file, "training.json", {"trained_on": data(3), "settings": {**settings, "other": 1}})
+    assert settings_of(str(file), ["spacing", "patch_size"]) == settings
+
+
+@pytest.mark.parametrize("recorded", [None, {"spacing": [2.0, 2.0, 2.0]}])
+def test_where_no_record_says_the_scale_it_is_asked_for(tmp_path, recorded):
+    file = tmp_path / "model.pt"
+    file.write_bytes(b"weights")
+    if recorded is not None:
+        write_side_file(file, "training.json", {"trained_on": data(3), "settings": recorded})
+    unknown = "spacing and patch_size" if recorded is None else "patch_size"
+    words = f"beside {file} says with which {unknown} these weights were trained; .*`--spacing`, `--patch_size`"
+    with pytest.raises(ValueError, match=words):
+        settings_of(file, ["spacing", "patch_size"])
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        settings_of(tmp_path / "nowhere.pt", ["spacing"])

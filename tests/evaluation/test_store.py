@@ -65,7 +65,9 @@ def test_beginning_anew_removes_what_is_there(tmp_path, resume):
 def test_results_of_other_settings_are_not_mixed(tmp_path):
     begun(tmp_path, policy="brats", metrics=("dice",)).write("b", SCORES, {})
     begun(tmp_path, resume=True, policy="brats", metrics=["dice"])
-    message = rf"{tmp_path} holds an evaluation with policy brats; asked for is policy nan. Resume with the same"
+    message = (
+        rf"`{tmp_path}` holds an evaluation of other settings: `policy` is brats, asked for is nan .*same settings"
+    )
     with pytest.raises(ValueError, match=message):
         begun(tmp_path, resume=True, policy="nan", metrics=["dice"])
     assert (tmp_path / "cases" / "b.scores.json").is_file()

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 
 import pytest
@@ -209,3 +210,22 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     assert [each.name for each in tmp_path.iterdir()] == ["model.pt"]
     save_atomically({"epoch": 2}, file)
     assert torch.load(file, weights_only=True) == {"epoch": 2}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        ({1: 0.25, 2: 0.5, 3: 0.125}, "of epoch 2, the best by validation: mean Dice 0.5000"),
+        ({1: math.nan}, "of epoch 3, the last one: no validation has scored a case"),
+        (None, "of epoch 3, the last one: no validation has scored a case"),
+    ],
+)
+def test_at_its_end_a_run_says_where_its_weights_are_and_how_to_use_them(tmp_path, caplog, monkeypatch, metrics, words):
+    monkeypatch.setattr("sys.argv", ["monai.bundle", "run", "training", "--config_file", "c/train.yaml"])
+    with caplog.at_level(logging.INFO, "scripts.handlers.checkpoint"):
+        run = Run(tmp_path, metrics).to(3)
+    first, score, segment = [record.getMessage() for record in caplog.records[-3:]]
+    assert first == f"the weights are in {run.model_file}, {words}"
+    assert score.startswith("to score them: python -m monai.bundle run evaluating ") and "'c/evaluate.yaml'" in score
+    assert segment.startswith("to segment with them: python -m monai.bundle run evaluating ")
+    assert all(f"--model_file {run.model_file}" in line for line in (score, segment))

@@ -26,19 +26,20 @@ def evaluate(tmp_path, caplog):
     """Run an evaluation of given Dice by case and subset; return what was logged."""
 
     def _evaluate(cases, failures=None, model="model.pt", during=None, **settings):
-        weights = tmp_path / model
+        weights, folder = tmp_path / model, tmp_path / "evaluation"
+        folder.mkdir(exist_ok=True)
         if not weights.exists():
             weights.write_bytes(b"weights")
-        writer = PerformanceWriter(str(tmp_path), str(weights), **{"data_set": DATA_SET, **settings})
+        writer = PerformanceWriter(str(folder), str(weights), **{"data_set": DATA_SET, "keep": True, **settings})
         engine = Engine(lambda engine, batch: None)
 
         @engine.on(Events.EPOCH_COMPLETED)
         def finish():
-            with ScoreWriter(tmp_path / "per_case.csv", "brats") as table:
+            with ScoreWriter(folder / "per_case.csv", "brats") as table:
                 for case, dice in cases.items():
                     table.write_case(case, {subset: {("scar", "dice"): value} for subset, value in dice.items()})
-            summary = summarise(tmp_path / "per_case.csv", failures)
-            write_summary(summary, tmp_path / "summary.json", tmp_path / "summary.md")
+            summary = summarise(folder / "per_case.csv", failures)
+            write_summary(summary, folder / "summary.json", folder / "summary.md")
             if during is not None:
                 during(weights)
 
@@ -55,9 +56,10 @@ def read(folder):
     return json.loads((folder / "performance.json").read_text())
 
 
-def test_an_evaluation_leaves_its_figures_beside_the_weights(evaluate, tmp_path):
+def test_an_evaluation_leaves_its_figures_beside_the_weights_when_asked(evaluate, tmp_path):
     text = evaluate({"a": BOTH, "b": BOTH}, settings={"spacing": [1, 1, 1]})
     content = read(tmp_path)
+    assert content == read(tmp_path / "evaluation") | {"date": content["date"]}
     assert content["per_subset"]["t2"]["scar"]["dice"]["mean"] == 0.25
     assert content["data_set"] == DATA_SET and content["settings"] == {"spacing": [1, 1, 1]}
     assert f"is in {tmp_path / 'performance.json'}" in text and "WARNING" not in text
@@ -76,9 +78,23 @@ def test_without_a_scored_case_an_earlier_file_stays(evaluate, tmp_path):
 
 
 @pytest.mark.parametrize("off", [False, "false"])
-def test_it_is_not_written_where_nobody_wants_it(evaluate, tmp_path, off):
-    assert evaluate({"a": BOTH}, write_performance=off) == ""
+def test_otherwise_they_are_in_the_folder_of_the_evaluation_alone(evaluate, tmp_path, off):
+    evaluate({"a": BOTH}, keep=off)
+    assert read(tmp_path / "evaluation")["per_subset"].keys() == BOTH.keys()
     assert not (tmp_path / "performance.json").exists()
+
+
+def test_figures_of_more_cases_are_not_replaced_and_that_is_said_before_anything_is_computed(evaluate, tmp_path):
+    evaluate(dict.fromkeys("abc", BOTH))
+    before = (tmp_path / "performance.json").read_bytes()
+    with pytest.raises(ValueError, match="of these weights and of more: 3 cases; the new one is of 2 cases. It stays"):
+        evaluate({"a": BOTH, "b": BOTH}, during=lambda weights: pytest.fail("it was computed"))
+    with pytest.raises(ValueError, match="of more: 3 cases, 3 subsets; the new one is of 2 cases, 3 subsets"):
+        evaluate({"a": BOTH, "b": BOTH}, {"c": "cannot be read"}, data_set={**DATA_SET, "num_cases": 3})
+    assert (tmp_path / "performance.json").read_bytes() == before
+    assert read(tmp_path / "evaluation")["num_cases"] == 2
+    evaluate({"a": BOTH, "b": BOTH}, keep="replace")
+    assert read(tmp_path)["num_cases"] == 2
 
 
 def test_weights_that_change_meanwhile_do_not_get_the_figures_of_the_old_ones(evaluate, tmp_path):
@@ -91,7 +107,7 @@ def test_a_place_where_nothing_can_be_written_does_not_end_the_evaluation(evalua
     def read_only(*args):
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr("scripts.handlers.expected_performance.write_side_file", read_only)
+    monkeypatch.setattr("scripts.handlers.expected_performance.deliver_side_file", read_only)
     assert "performance.json is not written: read-only file system" in evaluate({"a": BOTH})
 
 
@@ -106,7 +122,10 @@ def test_the_same_evaluation_again_needs_no_word(evaluate, tmp_path):
     [
         ({"data_set": {**DATA_SET, "name": "toys"}}, "the new one is of model.pt, toys, section testing, for 3"),
         ({"data_set": {**DATA_SET, "section": "validation"}}, "of model.pt, hospital, section validation, for 3"),
-        ({"cases": {"a": {"flair": 0.5}}}, "the new one is of model.pt, hospital, section testing, for 1 subset"),
+        (
+            {"cases": {"a": {"flair": 0.5}}, "keep": "replace"},
+            "the new one is of model.pt, hospital, section testing, for 1 subset",
+        ),
         ({"model": "other.pt"}, "the new one is of other.pt, hospital"),
     ],
 )
@@ -133,6 +152,7 @@ def known(workflow, trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("known")
     shutil.copy(trained[0] / "model.pt", folder / "model.pt")
     places = {"model_file": str(folder / "model.pt"), "output_dir": str(folder / "evaluation")}
+    places["keep_performance"] = "true"
     run = workflow("train.yaml", "evaluate.yaml", run_id="evaluating", **places, **{"metrics": ["dice"]})
     run.run()
     return folder

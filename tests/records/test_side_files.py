@@ -11,7 +11,16 @@ from importlib.metadata import version
 
 import pytest
 
-from scripts.records.side_files import BLOCK, read_side_file, sha256, side_file, write_side_file
+from scripts.records.side_files import (
+    BLOCK,
+    deliver_side_file,
+    read_keep,
+    read_side_file,
+    require_weights,
+    sha256,
+    side_file,
+    write_side_file,
+)
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of "abc", FIPS 180-2, appendix B.1
 MILLION = "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"  # of a million "a", appendix B.3
@@ -80,3 +89,71 @@ def test_a_damaged_side_file_is_refused(weights, text, reason):
     side_file(weights, "figures.json").write_text(text)
     with pytest.raises(ValueError, match=f"figures.json {reason}.*evaluate again"):
         read_side_file(weights, "figures.json")
+
+
+# --- joining the weights ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def deliver(weights, tmp_path):
+    """Deliver figures of so many cases and subsets from the folder of a run; return those beside the weights."""
+
+    def _deliver(cases, subsets, keep, folder=tmp_path / "run"):
+        content = {"cases": cases, "subsets": subsets}
+        amounts = {"amounts_of": lambda found: {name: found[name] for name in content}, "option": "keep_figures"}
+        path = deliver_side_file(weights, "figures.json", content, folder, keep, **amounts)
+        assert json.loads(path.read_text())["sha256"] == ABC
+        return read_side_file(weights, "figures.json")
+
+    return _deliver
+
+
+def test_a_side_file_joins_the_weights_only_when_asked(deliver, tmp_path):
+    assert deliver(3, 15, "false") is None
+    assert json.loads((tmp_path / "run" / "figures.json").read_text())["cases"] == 3
+    assert deliver(3, 15, "true")["cases"] == 3
+
+
+@pytest.mark.parametrize("fewer", [(29, 15), (30, 14), (31, 14)])
+def test_figures_of_fewer_cases_or_subsets_do_not_replace_those_of_more(deliver, tmp_path, fewer):
+    deliver(30, 15, "true")
+    words = f"is of these weights and of more: 30 cases, 15 subsets; the new one is of {fewer[0]} cases, {fewer[1]} sub"
+    with pytest.raises(ValueError, match=rf"{tmp_path}/figures.json {words}.* `--keep_figures replace`"):
+        deliver(*fewer, "true")
+    assert read_side_file(tmp_path / "model.pt", "figures.json")["cases"] == 30
+    assert json.loads((tmp_path / "run" / "figures.json").read_text())["cases"] == fewer[0], "the run keeps its own"
+    assert deliver(*fewer, "replace")["subsets"] == fewer[1]
+
+
+def test_figures_of_as_many_or_more_replace(deliver):
+    deliver(30, 15, "true")
+    assert deliver(30, 15, "true")["cases"] == 30
+    assert deliver(31, 15, "true")["cases"] == 31
+
+
+@pytest.mark.parametrize("useless", ["of other weights", "damaged", "without amounts"])
+def test_what_nobody_can_use_is_replaced(deliver, weights, tmp_path, useless):
+    deliver(30, 15, "true")
+    file, content = tmp_path / "figures.json", read_side_file(weights, "figures.json")
+    changes = {"of other weights": {"sha256": MILLION}, "without amounts": {"cases": None}}
+    file.write_text("{" if useless == "damaged" else json.dumps({**content, **changes[useless]}))
+    assert deliver(3, 1, "true")["cases"] == 3
+
+
+def test_a_run_in_the_folder_of_the_weights_is_held_to_the_same(deliver, tmp_path):
+    assert deliver(30, 15, "false", tmp_path)["cases"] == 30
+    with pytest.raises(ValueError, match="of more: 30 cases"):
+        deliver(3, 15, "false", tmp_path)
+    assert read_side_file(tmp_path / "model.pt", "figures.json")["cases"] == 30
+
+
+def test_whether_to_keep_is_one_of_three_words():
+    assert [read_keep(value, "keep_x") for value in (False, "True", "replace")] == ["false", "true", "replace"]
+    with pytest.raises(ValueError, match="`keep_x` is `yes`; expected one of false, true, replace"):
+        read_keep("yes", "keep_x")
+
+
+def test_weights_that_are_not_there_are_named(weights, tmp_path):
+    assert require_weights(str(weights)) == weights
+    with pytest.raises(FileNotFoundError, match=rf"no weights at {tmp_path}/x.pt; .*`--model_file`"):
+        require_weights(tmp_path / "x.pt")

@@ -79,7 +79,7 @@ def folders(trained, workflow, tmp_path_factory):
     """Evaluate a trained network on the two test cases; the training's folder and the evaluation's."""
     training, _ = trained
     folder = tmp_path_factory.mktemp("evaluated")
-    places = {"write_performance": False, "model_file": str(training / "model.pt"), "output_dir": str(folder)}
+    places = {"model_file": str(training / "model.pt"), "output_dir": str(folder)}
     workflow("train.yaml", "evaluate.yaml", run_id="evaluating", **places).run()
     shutil.copy(training / "config.yaml", folder)  # the command line of a test names no configuration
     return training, folder

@@ -188,7 +188,8 @@ def test_the_configuration_shown_is_the_one_that_monai_runs():
     assert all(origin_of(id, setters) for id, _ in leaves(parser.config))
     assert origin_of("train::missing::_target_", setters) == "setting_pdt.yaml"
     assert origin_of("train::handlers::0::_target_", setters) == "train.yaml"
-    assert origin_of("validate::handlers::0::_target_", setters) == "evaluate.yaml"  # a list of its own
+    assert origin_of("validate::handlers::0", setters) == "train.yaml"  # a list of slots
+    assert origin_of("validate::before::0::_target_", setters) == "evaluate.yaml"  # which fills one
     assert origin_of("validate::scores::regions", setters) == "train.yaml"
     assert origin_of("validate::scores::store", setters) == "evaluate.yaml"  # added by `+`
 
