@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "handlers": ("data", "metrics", "drawing", "transforms", "networks", "losses", "inferers", "evaluation"),
     "report": ("metrics", "drawing", "evaluation", "handlers"),
     "study": ("metrics", "drawing", "evaluation", "handlers"),
-    "bundle": ("networks", "evaluation"),
+    "bundle": ("networks", "evaluation", "engines", "handlers"),
     "federated": ("data", "networks", "losses", "handlers", "bundle"),
     "segment": ("data", "engines", "handlers", "bundle"),
     "tools": (

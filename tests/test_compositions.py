@@ -23,7 +23,7 @@ REFUSED = [(STUDENT, TEACHER)]  # one trains the file that the other needs
 def terms_of(*files):
     """What an objective of overlays in this order is made of: every term, its weight, and what is appended beside."""
     parser = ConfigParser(ConfigParser.load_config_files([str(CONFIGS / file) for file in ("train.yaml", *files)]))
-    handlers = [each["_target_"] for each in parser["train::handlers"] if not isinstance(each, str)]
+    handlers = [each["_target_"] for each in parser["train::handlers"]]
     return dict(sorted(parser["loss::terms"].items())), sorted(handlers), parser["train::saved"]
 
 
