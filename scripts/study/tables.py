@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -25,6 +26,10 @@ GAPS = (
     "Modality gap: distance between the modalities' mean features at the deepest encoder level, over the spread of the "
     "test cases around them."
 )
+FIGURES = {
+    "differences.png": "Difference in Dice from the first variant, over the number of modalities shown",
+    "preference.png": "Distance and coefficient of each modality over the epochs",
+}
 TITLES = {"num_modalities": "modalities shown", "subset": "the only one shown", "measure": "modality gap"}
 
 
@@ -34,8 +39,11 @@ def write_tables(
     summaries: Mapping[str, pd.DataFrame],
     minutes: Mapping[Run, float],
     records: Sequence[Mapping[str, Any]],
+    plan_file: str = "",
 ) -> Path:
     """Write ``results.md``: what was run, how long it took, and a table of means and one of differences for each view.
+
+    The figures of the study that lie beside the file, see ``FIGURES``, are shown above the tables.
 
     Args:
         path: the file to write.
@@ -43,6 +51,7 @@ def write_tables(
         summaries: of ``results.compare``, by the column that they are grouped by.
         minutes: training and evaluation of each finished run.
         records: what ``RunRecordHandler`` wrote for each: commit, versions, machine.
+        plan_file: where the plan was read from, to be named.
     """
     baseline = next(iter(study.variants))
     parts = [
@@ -50,8 +59,10 @@ def write_tables(
         _plan(study),
         _durations(minutes),
         _origin(records),
+        *([f"The plan, in which the variants are explained: `{plan_file}`."] if plan_file else []),
         EXPLANATION,
         GAPS,
+        *(f"![{title}]({name})" for name, title in FIGURES.items() if (path.parent / name).is_file()),
     ]
     for rates, missing in study.missing_rates.items():
         shares = ", ".join(f"{name} {rate:.0%}" for name, rate in missing.items())
@@ -67,6 +78,30 @@ def write_tables(
     with replacing(path) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return path
+
+
+def copy_tables(results: Path, target: Path) -> None:
+    """Put a copy of ``results.md`` elsewhere, with its figures beside it: ``<target>_<figure>.png``.
+
+    Args:
+        results: of ``write_tables``.
+        target: the Markdown file to write, e.g. ``docs/studies/passion.md``.
+
+    Raises:
+        ValueError: if ``target`` has another extension.
+    """
+    if target.suffix != ".md":
+        raise ValueError(f"the copy of the results would be {target}; expected a Markdown file, e.g. {target}.md.")
+    text = results.read_text(encoding="utf-8")
+    for name in FIGURES:
+        figure = results.with_name(name)
+        if figure.is_file():
+            copied = target.with_name(f"{target.stem}_{name}")
+            with replacing(copied) as temporary:
+                shutil.copyfile(figure, temporary)
+            text = text.replace(f"]({name})", f"]({copied.name})")
+    with replacing(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def markdown_table(rows: pd.DataFrame, column: str, cell: Callable[[pd.Series], str]) -> str:

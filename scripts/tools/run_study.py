@@ -4,6 +4,11 @@
 
     python -m scripts.tools.run_study --file configs/studies/passion.yaml --folder runs/studies/passion \
         --workers 2 --threads 1
+
+Tables and figures of what is finished, with a copy for the documents, nothing run:
+
+    python -m scripts.tools.run_study --file configs/studies/passion.yaml --folder runs/studies/passion \
+        --report_only --copy_to docs/studies/passion.md
 """
 
 from __future__ import annotations
@@ -29,12 +34,12 @@ from ..phantom.dataset import PhantomSettings, write_phantoms
 from ..study.figures import draw_differences, draw_preference
 from ..study.plan import Run, read_study
 from ..study.results import collect_curves, collect_gaps, collect_scores, compare, mean_per_modality, mean_per_seed
-from ..study.tables import write_tables
+from ..study.tables import copy_tables, write_tables
 from ..utils.files import replacing, write_json
 from ..utils.flags import as_list
 
 TRAINING, TESTING = "training", "testing"
-RECORD = "study.json"
+RECORD, RESULTS = "study.json", "results.md"
 
 
 @dataclass
@@ -53,6 +58,7 @@ class RunStudy:
         threads: of each run on the CPU.
         variants: names joined by commas; run only these now, report all that is finished.
         report_only: run nothing; tables and figures of what is there.
+        copy_to: a Markdown file, e.g. docs/studies/passion.md, that becomes a copy of results.md with its figures.
     """
 
     file: str
@@ -63,6 +69,7 @@ class RunStudy:
     threads: int | None = None
     variants: str | Sequence[str] | None = None
     report_only: bool = False
+    copy_to: str | None = None
 
     def __call__(self) -> None:
         """Run what is missing, then report; end with status 1 if a run failed."""
@@ -185,7 +192,7 @@ class RunStudy:
         finished = [run for run in self.study.runs() if self._ended(run, "evaluating").exists()]
         if finished:
             self._write(finished)
-        print(f"{len(finished)} of {len(self.study.runs())} runs are finished; results: {self.root / 'results.md'}")
+        print(f"{len(finished)} of {len(self.study.runs())} runs are finished; results: {self.root / RESULTS}")
         if failed:
             raise ValueError("\n  ".join([f"{len(failed)} runs failed, the logs in their folders say why:", *failed]))
 
@@ -202,9 +209,12 @@ class RunStudy:
         self._save({"scores": scores, "curves": curves, **{f"by_{name}": each for name, each in summaries.items()}})
         minutes = {run: self._minutes(run) for run in finished}
         records = [self._read(self._place(run) / TRAINING / "run.json") for run in finished]
-        write_tables(self.root / "results.md", self.study, summaries, minutes, records)
         draw_differences(summaries["num_modalities"], baseline, self.root / "differences.png")
         draw_preference(curves, self.root / "preference.png")
+        plan = Path(self.file).name if Path(self.file).is_absolute() else str(self.file)
+        results = write_tables(self.root / RESULTS, self.study, summaries, minutes, records, plan)
+        if self.copy_to is not None:
+            copy_tables(results, Path(self.copy_to))
 
     def _save(self, tables: dict) -> None:
         for name, table in tables.items():

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from scripts.study.figures import draw_differences, draw_preference
 from scripts.study.plan import Run, Study, Variant
 from scripts.study.results import compare
-from scripts.study.tables import write_tables
+from scripts.study.tables import copy_tables, write_tables
 
 STUDY = Study(
     missing_rates={"mr28": {"t1": 0.2, "t2": 0.8}},
@@ -83,6 +83,23 @@ def test_the_figures_show_something(summary, tmp_path):
     draw_preference(curves, tmp_path / "preference.png")
     assert 0.005 < drawn(tmp_path / "differences.png") < 0.5
     assert 0.005 < drawn(tmp_path / "preference.png") < 0.5
+
+
+def test_a_copy_has_its_own_figures_and_the_same_tables(summary, tmp_path):
+    results = tmp_path / "results.md"
+    minutes, record = {Run("mr28", "with", 0): 2.0}, {"versions": {}, "gpu": "g", "threads": 1, "git_commit": None}
+    draw_differences(summary, "without", tmp_path / "differences.png")
+    write_tables(results, STUDY, {"num_modalities": summary}, minutes, [record], "configs/studies/trial.yaml")
+    copy_tables(results, tmp_path / "docs" / "trial.md")
+    assert {file.name for file in (tmp_path / "docs").iterdir()} == {"trial.md", "trial_differences.png"}
+    copied = (tmp_path / "docs" / "trial_differences.png").read_bytes()
+    assert copied == (tmp_path / "differences.png").read_bytes()
+    text, own = (file.read_text(encoding="utf-8") for file in (tmp_path / "docs" / "trial.md", results))
+    assert "](trial_differences.png)" in text and "preference" not in text, "a figure that is not there is not shown"
+    assert text.replace("trial_differences", "differences") == own
+    assert "`configs/studies/trial.yaml`" in text
+    with pytest.raises(ValueError, match="would be .*docs/trial; expected a Markdown file, e.g. .*docs/trial.md"):
+        copy_tables(results, tmp_path / "docs" / "trial")
 
 
 def test_without_moving_coefficients_and_differences_there_is_no_figure(summary, tmp_path):

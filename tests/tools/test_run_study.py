@@ -64,7 +64,7 @@ def commands(monkeypatch):
 
 def test_a_study_trains_evaluates_tabulates_and_names_what_failed(study, tmp_path, capsys):
     with pytest.raises(SystemExit, match=r"1 runs failed, the logs in their folders say why:\n .*mr28/broken/seed5"):
-        study(threads=1)()
+        study(threads=1, copy_to=str(tmp_path / "docs" / "trial.md"))()
     assert "2 of 3 runs are finished" in capsys.readouterr().out
     folder = tmp_path / "study"
     scores = pd.read_csv(folder / "scores.csv")
@@ -76,6 +76,9 @@ def test_a_study_trains_evaluates_tabulates_and_names_what_failed(study, tmp_pat
     gaps = pd.read_csv(folder / "by_measure.csv").query("measure == 'gap'")
     assert set(gaps["variant"]) == {"without", "with"} and (gaps["mean"] > 0).all()
     assert "by modality gap" in (folder / "results.md").read_text(encoding="utf-8")
+    copied = (tmp_path / "docs" / "trial.md").read_text(encoding="utf-8")
+    assert "](trial_differences.png)" in copied and "by modality gap" in copied and "`plan.yaml`" in copied
+    assert (tmp_path / "docs" / "trial_differences.png").is_file()
     tags = pd.read_csv(folder / "curves.csv").query("variant == 'with'")["tag"]
     assert "distance/flair" in set(tags)
     assert "width" in (folder / "runs/mr28/broken/seed5/training.log").read_text(encoding="utf-8")
