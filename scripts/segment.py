@@ -19,17 +19,16 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from monai.bundle import ConfigParser, ReferenceResolver
-from monai.bundle.utils import ID_SEP_KEY
+from monai.bundle import ConfigParser
 
+from .bundle.configuration import BUNDLE_ROOT, ROOT, UnknownId, read
 from .data.patient import describe_patient, read_channels
 from .engines.case_evaluator import root_cause
 from .handlers.model_loader import ModelLoader
 from .utils.files import replacing, write_json
-from .utils.flags import as_list
 
-ROOT = Path(__file__).resolve().parents[1]  # of the bundle
 CONFIG_FILE = "configs/inference.yaml"
+NEEDED = ("modalities", "evaluator", "dataset", "inferer", "model_file")  # ids
 ENDINGS = (".nii.gz", ".nii")
 # Handlers of a whole run: weights are loaded once, windows are counted instead of cases, and nothing is recorded.
 OF_A_RUN = ("ModelLoader", "ProgressBarHandler", "RunRecordHandler")
@@ -160,25 +159,13 @@ def read_configuration(config_file: str | Sequence[str] | None = None, **overrid
         FileNotFoundError: if there is no such file.
         ValueError: if it is not the configuration of an inference, or has no such id.
     """
-    files = [str(_config_file(name)) for name in as_list(config_file or CONFIG_FILE)]
-    parser = ConfigParser()
     try:
-        parser.read_config(files)
-    except (KeyError, IndexError) as error:
-        reason = f"({error.args[0]}): a file sets part of what none before it has"
-        raise ValueError(f"{files} cannot be merged {reason}. See docs/adding.md.") from error
-    missing = [id for id in ("modalities", "evaluator", "dataset", "inferer", "model_file") if id not in parser]
-    if missing:
-        raise ValueError(f"{files} have no {missing}; expected {CONFIG_FILE}, then overlays if need be.")
-    ids = {name: ReferenceResolver.normalize_id(name).rpartition(ID_SEP_KEY) for name in override}
-    unknown = [name for name, (above, _, _) in ids.items() if name not in parser and (not above or above not in parser)]
-    if unknown:
+        return read(config_file or CONFIG_FILE, {BUNDLE_ROOT: str(ROOT), **override}, NEEDED, CONFIG_FILE)
+    except UnknownId as error:
         raise ValueError(
-            f"unknown option {', '.join(unknown)}; expected modalities out of {parser.get('modalities')}, or ids of "
-            f"the configuration ({', '.join(files)})."
-        )
-    parser.update({"bundle_root": str(ROOT), **override})
-    return parser
+            f"unknown option {', '.join(error.names)}; expected modalities out of {error.parser.get('modalities')}, or "
+            f"ids of the configuration ({', '.join(error.files)})."
+        ) from None
 
 
 def output_files(output: str | PathLike, regions: Sequence[str] | Mapping[str, Any] = ()) -> dict[str, Path]:
@@ -203,13 +190,6 @@ def _made(parser: ConfigParser, id: str) -> Any:
     except RuntimeError as error:
         cause = root_cause(error)
         raise cause if isinstance(cause, (OSError, ValueError)) else error  # noqa: B904
-
-
-def _config_file(name: str) -> Path:
-    for path in (Path(name), ROOT / name):
-        if path.is_file():
-            return path
-    raise FileNotFoundError(f"no configuration `{name}`, neither here nor in {ROOT}; expected e.g. {CONFIG_FILE}.")
 
 
 def _check_device(device: torch.device | str) -> None:

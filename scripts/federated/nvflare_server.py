@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
 from monai_nvflare.monai_bundle_persistor import MonaiBundlePersistor
 from numpy.typing import NDArray
 from nvflare.apis.dxo import from_shareable
@@ -24,6 +23,7 @@ from nvflare.app_common.aggregators.weighted_aggregation_helper import WeightedA
 from nvflare.app_common.app_event_type import AppEventType
 from nvflare.app_opt.pt.model_persistence_format_manager import PTModelPersistenceFormatManager
 
+from ..bundle.configuration import read
 from ..handlers.checkpoint import save_atomically
 from .aggregation import ModalityAverage
 from .nvflare_site import BUNDLE_ROOT, COUNTS
@@ -48,8 +48,7 @@ class NetworkPersistor(MonaiBundlePersistor):
         self.load_weights_only = True  # nothing in a file is executed
 
     def _parse_config(self, fl_ctx: FLContext) -> None:
-        self.train_parser = ConfigParser(ConfigParser.load_config_files(self.files))
-        self.train_parser.update({**self.settings, "device": "cpu"})
+        self.train_parser = read(self.files, {**self.settings, "device": "cpu"})
         torch.manual_seed(self.train_parser["seed"])
 
     def save_model_file(self, save_path: str) -> None:

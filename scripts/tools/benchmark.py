@@ -22,16 +22,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fire
 import torch
-from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 
+from ..bundle.configuration import find_files, read
 from ..inferers.autocast import reduced_precision
 from ..inferers.sliding_window import IncompleteSlidingWindowInferer, SubsetSlidingWindowInferer
 from ..modalities import modality_subsets
 from ..utils.files import write_json
 from ..utils.memory import keep_freed_memory
+from .command_line import run_tool
 
 MIB = 2**20
 WARM_UP = 3  # runs until the allocator has all the buffers it needs
@@ -49,8 +49,8 @@ class Subject:
 
     def __init__(self, config: list[str], size: int, available: int, options: dict[str, Any]) -> None:
         set_determinism(0)
-        parser = ConfigParser(ConfigParser.load_config_files(config))
-        parser.update({**options, "patch_size": [size] * parser["spatial_dims"]})
+        parser = read(config, options)
+        parser["patch_size"] = [size] * parser["spatial_dims"]
         self.network = parser.get_parsed_content("network")
         self.loss = parser.get_parsed_content("loss")
         self.inferer = parser.get_parsed_content("train::inferer")  # knows the precision, and what a method asks for
@@ -151,8 +151,8 @@ def benchmark(
         top: how many operators of a training step to list; 0 leaves out the list and the rows with all subsets.
         output: file for the figures.
     """
-    files = list(config) if isinstance(config, (list, tuple)) else config.split(",")
-    num_modalities = len(ConfigParser(ConfigParser.load_config_files(files))["modalities"])
+    files = find_files(config)
+    num_modalities = len(read(files)["modalities"])
     options = {"precision": precision, "checkpointing": checkpointing, "compiled": compiled}
     common = {"config": files, "size": size, "repeats": repeats, "options": options}
     counts = sorted({num_modalities, max(1, num_modalities // 2), 1}, reverse=True)
@@ -195,4 +195,4 @@ def hardware() -> str:
 
 
 if __name__ == "__main__":
-    fire.Fire(benchmark)
+    run_tool(benchmark)

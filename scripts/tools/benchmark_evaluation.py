@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
-
+from ..bundle.configuration import find_files, merge
 from ..modalities import modality_subsets, subset_name
 from .benchmark import hardware
-from .show_config import merge
+from .command_line import run_tool
 
 QUIET = ("-W", "ignore")
 
@@ -34,7 +33,7 @@ def evaluate(files: Sequence[str], subsets: Sequence[str], options: dict[str, An
         fixed = {"validation_subsets": list(subsets), "output_dir": folder, "write_performance": False}
         settings = {**options, **fixed}
         arguments = [f"--{name}={str(value).replace(' ', '')}" for name, value in settings.items()]
-        file_argument = str(list(files)).replace(" ", "")
+        file_argument = str(list(files))
         command = ["-m", "monai.bundle", "run", "evaluating", "--config_file", file_argument, *arguments]
         start = time.perf_counter()
         result = subprocess.run([sys.executable, *QUIET, *command], capture_output=True, text=True, check=False)
@@ -54,7 +53,8 @@ def main(*files: str, **options: Any) -> None:
         files: configuration files in the order of the command line of `monai.bundle run`.
         options: ids and values that override the files, e.g. `--dataset_dir DIR --precision bfloat16`.
     """
-    parser, _ = merge(list(files), options)
+    parser, _ = merge(files, options)
+    files = tuple(find_files(files))
     modalities = parser.get_parsed_content("modalities")
     names = [subset_name(row, modalities) for row in modality_subsets(len(modalities)).tolist()]
     print(f"{hardware()}; {' + '.join(Path(file).name for file in files)}, {options}\n")
@@ -70,4 +70,4 @@ def main(*files: str, **options: Any) -> None:
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    run_tool(main)

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from os.path import commonprefix
 from pathlib import Path
 
-import fire
 import pandas as pd
 
 from ..evaluation.comparison import Evaluation, common_cases, compare, read_evaluation
@@ -20,6 +19,7 @@ from ..evaluation.monotonicity import monotonicity
 from ..metrics.statistics import NUM_RESAMPLES
 from ..utils.files import replacing
 from ..utils.flags import as_list
+from .command_line import run_tool
 
 
 def name_runs(evaluations: Sequence[str]) -> dict[str, Path]:
@@ -88,4 +88,4 @@ def main(
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    run_tool(main)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fire
 import torch
 import yaml
 from torch import Tensor
 
 from ..networks.reference_checkpoint import PUBLISHED, Published, convert_state_dict, encoder_order, without_prefix
 from ..utils.files import replacing
+from .command_line import run_tool
 
 TRAIN_CONFIG = Path(__file__).parents[2] / "configs" / "train.yaml"
 WRAPPERS = ("state_dict", "model", "network")  # keys under which training scripts keep the parameters
@@ -147,4 +147,4 @@ def network_arguments(reference: Mapping[str, Tensor], published: Published) -> 
 
 
 if __name__ == "__main__":
-    fire.Fire(ConvertCheckpoint)
+    run_tool(ConvertCheckpoint)

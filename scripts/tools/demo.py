@@ -16,17 +16,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import fire
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 
+from ..bundle.configuration import find_files, read
 from ..data.audit import audit_datalist, format_audit
 from ..data.datalist import read_section
 from ..evaluation.descriptions import small_region_rule
 from ..phantom.dataset import PhantomSettings, write_phantoms
 from ..utils.files import replacing
+from .command_line import run_tool
 
 BASE = ["configs/train.yaml", "configs/demo.yaml"]
 EVALUATE = [*BASE, "configs/evaluate.yaml"]
@@ -45,7 +45,7 @@ def demo(folder: str = "demo", training: int = 40, testing: int = 4, seed: int =
     """
     start = time.time()
     root = Path(folder)
-    knobs = ConfigParser(ConfigParser.load_config_files(BASE))
+    knobs = read(BASE)
     modalities = knobs["modalities"]
     _say(1, "phantoms: simulated gliomas in deformed MNI152 anatomy; training cases lack modalities")
     rates = dict(zip(modalities, np.linspace(*MISSING_RATES, len(modalities)).round(2).tolist(), strict=True))
@@ -88,7 +88,8 @@ def _say(step: int, text: str) -> None:
 
 def _bundle(run_id: str, files: list[str], options: Mapping[str, Any]) -> None:
     """Run a workflow as a user would."""
-    file_argument = files[0] if len(files) == 1 else str(files).replace(" ", "")
+    found = find_files(files)
+    file_argument = found[0] if len(found) == 1 else str(found).replace("', '", "','")
     arguments = ["-m", "monai.bundle", "run", run_id, "--config_file", file_argument]
     for name, value in options.items():
         arguments += [f"--{name}", str(value).replace(" ", "")]
@@ -106,7 +107,7 @@ def _python(arguments: list[str]) -> None:
 
 def _save_untrained(path: Path, seed: int) -> None:
     set_determinism(seed)
-    parser = ConfigParser(ConfigParser.load_config_files(BASE))
+    parser = read(BASE)
     with replacing(path) as temporary:
         torch.save(parser.get_parsed_content("network_def").state_dict(), temporary)
 
@@ -151,4 +152,4 @@ def _close(root: Path, patient: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    fire.Fire(demo)
+    run_tool(demo)

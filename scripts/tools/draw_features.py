@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import fire
 import numpy as np
 import yaml
 from matplotlib.axes import Axes
@@ -25,6 +24,7 @@ from ..drawing.figures import COLOURS, MARKERS, png_path, save_png, shared_legen
 from ..handlers.latent_features import FEATURES_FILE
 from ..metrics.modality_gap import modality_gap
 from ..utils.flags import as_list
+from .command_line import run_tool
 
 COLUMNS = 4  # panels of a row
 FEWEST_POINTS = 4
@@ -151,4 +151,4 @@ def main(runs: Any, output: str, seed: int = 0, dots_per_inch: int = 130) -> Non
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    run_tool(main)

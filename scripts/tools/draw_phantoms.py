@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import fire
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -19,6 +18,7 @@ from ..phantom.contrast import default_modalities
 from ..phantom.dataset import Phantom, PhantomSettings, make_phantom
 from ..phantom.variety import TYPICAL
 from ..utils.flags import as_list
+from .command_line import run_tool
 
 CLASSES = {1: "NCR/NET", 2: "ED", 3: "ET"}
 PLANES = ((2, "axial"), (1, "coronal"), (0, "sagittal"))
@@ -88,4 +88,4 @@ def _name_columns(panels: NDArray, titles: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    run_tool(main)

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import fire
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -21,9 +20,10 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
 from monai.transforms import Orientation
-from monai.utils import convert_to_tensor, ensure_tuple
+from monai.utils import convert_to_tensor
 from numpy.typing import NDArray
 
+from ..bundle.configuration import merge
 from ..data.cases import choose_case
 from ..drawing.figures import DIMMED, class_colour, class_names, draw_classes, draw_slice, png_path, save_png
 from ..drawing.planes import box_around, largest_slice, upright, white_level
@@ -31,7 +31,7 @@ from ..engines.case_evaluator import root_cause
 from ..metrics.regions import Regions
 from ..metrics.scores import Scores
 from ..networks.base import acquired_modalities
-from .show_config import merge
+from .command_line import run_tool
 
 PANEL_INCHES = 1.6  # width
 LINE_INCHES = 0.12  # height of a line of text
@@ -185,7 +185,7 @@ def main(
     """
     try:
         path = None if output is None else png_path(output)
-        parser, _ = merge([file for each in files for file in ensure_tuple(each)], override)
+        parser, _ = merge(files, override)
         segmented = segment(parser, None if case is None else str(case))
         figure = draw(segmented, parser.get_parsed_content("regions"), parser.get_parsed_content("num_classes"))
         path = path or Path(parser.get_parsed_content("output_dir")) / f"subsets_{segmented.name}.png"
@@ -199,4 +199,4 @@ def main(
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    run_tool(main)

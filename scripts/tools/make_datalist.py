@@ -14,8 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import fire
-
 from ..data.audit import audit_datalist, format_audit
 from ..data.case_error import CaseError
 from ..data.datalist import check_case_names, simulate_missing, write_datalist
@@ -24,6 +22,7 @@ from ..data.layouts import find_cases, order_modalities
 from ..data.missing_rate import DEFAULT_SEED, assign_availability, parse_missing_rates
 from ..data.split import SECTIONS, k_folds, split_cases
 from ..utils.flags import as_list
+from .command_line import run_tool
 
 TRAINING = SECTIONS[0]
 UNLABELLED = "unlabelled"
@@ -166,4 +165,4 @@ class MakeDatalist:
 
 
 if __name__ == "__main__":
-    fire.Fire(MakeDatalist)
+    run_tool(MakeDatalist)

@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import fire
-
 from ..phantom.contrast import default_modalities
 from ..phantom.dataset import SECTIONS, PhantomSettings, write_phantoms
 from ..phantom.variety import TYPICAL
 from ..utils.flags import as_list
+from .command_line import run_tool
 
 
 @dataclass
@@ -63,4 +62,4 @@ class MakePhantoms:
 
 
 if __name__ == "__main__":
-    fire.Fire(MakePhantoms)
+    run_tool(MakePhantoms)

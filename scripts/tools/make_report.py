@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import fire
-
 from ..evaluation.comparison import compare as compare_runs
 from ..evaluation.comparison import read_evaluation as read_rows
 from ..evaluation.monotonicity import monotonicity
 from ..report.inputs import read_evaluation, read_training
 from ..report.page import build
 from ..utils.files import replacing
+from .command_line import run_tool
 
 REPORT_FILE = "report.html"
 
@@ -46,4 +45,4 @@ def main(evaluation: str, training: str | None = None, compare: str | None = Non
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    run_tool(main)

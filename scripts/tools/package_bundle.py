@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 
-import fire
-
 from ..bundle.packaging import BUNDLE_NAME, build_package
+from .command_line import run_tool
 
 
 def main(
@@ -41,4 +40,4 @@ def main(
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    run_tool(main)

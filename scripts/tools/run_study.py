@@ -24,10 +24,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-import fire
 import yaml
 from tqdm import tqdm
 
+from ..bundle.configuration import find_files
 from ..data.datalist import read_section, simulate_missing, write_datalist
 from ..data.missing_rate import assign_availability
 from ..phantom.dataset import PhantomSettings, write_phantoms
@@ -37,6 +37,7 @@ from ..study.results import collect_curves, collect_gaps, collect_scores, compar
 from ..study.tables import copy_tables, write_tables
 from ..utils.files import replacing, write_json
 from ..utils.flags import as_list
+from .command_line import run_tool
 
 TRAINING, TESTING = "training", "testing"
 RECORD, RESULTS = "study.json", "results.md"
@@ -181,7 +182,8 @@ class RunStudy:
         overlay = place / f"{step}.yaml"
         with replacing(overlay) as temporary:
             temporary.write_text(yaml.safe_dump(options, sort_keys=False), encoding="utf-8")
-        command = [sys.executable, "-m", "monai.bundle", "run", step, "--config_file", str([*files, str(overlay)])]
+        config_file = str([*find_files(files), str(overlay)])
+        command = [sys.executable, "-m", "monai.bundle", "run", step, "--config_file", config_file]
         threads = {"OMP_NUM_THREADS": str(self.threads)} if self.threads else {}
         with open(place / f"{step}.log", "a", encoding="utf-8") as log:
             ended = subprocess.run(command, stdout=log, stderr=log, check=False, env={**os.environ, **threads})
@@ -230,4 +232,4 @@ class RunStudy:
 
 
 if __name__ == "__main__":
-    fire.Fire(RunStudy)
+    run_tool(RunStudy)

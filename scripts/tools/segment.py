@@ -13,9 +13,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import fire
-
 from ..segment import PatientSegmentation, Segmenter, Source, read_configuration
+from .command_line import run_tool
 
 
 def main(
@@ -78,14 +77,15 @@ def _print(result: PatientSegmentation, output: str) -> None:
         print(f"  warning: {warning}")
 
 
-def run(arguments: Sequence[str]) -> None:
+def run(arguments: Sequence[str] | None = None, program: str | None = None) -> None:
     """Read the command line, on which Fire would take the last of two options of one name without a word."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     names = Counter(each.partition("=")[0] for each in arguments if each.startswith("--"))
     twice = [name for name, count in names.items() if count > 1]
     if twice:
         raise SystemExit(f"Cannot segment: {', '.join(twice)} is given more than once; expected one file for each.")
-    fire.Fire(main, command=list(arguments))
+    run_tool(main, arguments, program)
 
 
 if __name__ == "__main__":
-    run(sys.argv[1:])
+    run()

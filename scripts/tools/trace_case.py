@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import fire
 import torch
 from monai.bundle import ConfigParser
 from monai.data import list_data_collate
-from monai.utils import ensure_tuple, set_determinism
+from monai.utils import set_determinism
 from torch import Tensor, nn
 
+from ..bundle.configuration import merge
 from ..data.cases import choose_case
 from ..engines.case_evaluator import root_cause
 from ..modalities import subset_name
-from .show_config import merge
+from .command_line import run_tool
 
 FEW = 8  # values that are printed one by one
 BATCHED = ("train::dataloader", "train::trainer::prepare_batch", "network")  # modalities are dimension 1, not 0
@@ -181,7 +181,7 @@ def main(*files: str, case: str | None = None, every_parameter: bool = False, **
         override: ids and values that override the files, e.g. `--dataset_dir DIR`.
     """
     try:
-        parser, _ = merge([file for each in files for file in ensure_tuple(each)], override)
+        parser, _ = merge(files, override)
         modalities = list(parser.get("modalities", ()))
         before: dict[str, str] = {}
         for hop in trace(parser, None if case is None else str(case)):
@@ -210,4 +210,4 @@ def _print(hop: Hop, texts: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    run_tool(main)

@@ -8,11 +8,11 @@ python -m scripts.tools.verify_bundle
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
-import fire
-
 from ..bundle.verification import verify_bundle
+from .command_line import run_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 MODES = ("min", "full")
@@ -35,6 +35,11 @@ def main(mode: str = "full", model_info: str | None = None) -> None:
         raise SystemExit(f"{failed} checks failed in {ROOT}")
 
 
+def run(arguments: Sequence[str] | None = None, program: str | None = None) -> None:
+    """Read the command line; what MONAI logs of every argument is not shown."""
+    logging.disable(logging.INFO)
+    run_tool(main, arguments, program)
+
+
 if __name__ == "__main__":
-    logging.disable(logging.INFO)  # what MONAI says of every argument
-    fire.Fire(main)
+    run()
