@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ..losses.total import IncompleteMultiModalLoss
+from ..losses.anchor_alignment import AnchorAlignmentTerm
+from ..losses.objective import Objective
+from ..losses.task import DeepSupervisionTerm, FusedTerm, UnimodalTerm
 from ..networks.base import IncompleteMultiModalNetwork
 
 SHARED = -1  # in the place of a modality's position: trained by all
@@ -56,11 +58,13 @@ def _gradients(network: IncompleteMultiModalNetwork, spatial_dims: int) -> dict[
     image = torch.randn([1, network.num_modalities, *size], generator=generator, dtype=torch.float64)
     label = torch.randint(network.num_classes, [1, 1, *size], generator=generator)
     rows: dict[str, list[NDArray]] = {name: [] for name, _ in trial.named_parameters()}
+    terms = {"fused": FusedTerm(), "heads": DeepSupervisionTerm(), "unimodal": UnimodalTerm()}
+    objective = Objective({**terms, "alignment": AnchorAlignmentTerm()})
     for m in range(network.num_modalities):
         given = image.clone()
         given[:, m] = float("nan")
         trial.zero_grad(set_to_none=True)
-        IncompleteMultiModalLoss()(trial(given), label).backward()
+        objective(trial(given, paths=objective.paths), label).backward()
         for name, value in trial.named_parameters():
             rows[name].append(np.abs(np.zeros(value.shape) if value.grad is None else value.grad.numpy()))
     return {name: np.stack(gradients) for name, gradients in rows.items()}

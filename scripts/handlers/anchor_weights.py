@@ -4,19 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 
 from ..networks.base import IncompleteMultiModalNetwork
+from .epoch_publisher import EpochPublisher
 
 
-class AnchorWeightsHandler:
+class AnchorWeightsHandler(EpochPublisher):
     """Note after each epoch, as ``anchor_weight/<modality>``, the shares of the modalities in the adaptive anchor.
 
     The shares are those of a sample that has every modality, and sum to one. A network without an adaptive anchor adds
-    nothing. Attach behind ``LossTermsHandler``, which begins the metrics of an epoch anew, and in front of the handlers
-    that log.
+    nothing.
 
     Args:
         network: whose ``alignment`` is looked at.
@@ -26,12 +26,9 @@ class AnchorWeightsHandler:
     def __init__(self, network: IncompleteMultiModalNetwork, modalities: Sequence[str]) -> None:
         self.network, self.modalities = network, list(modalities)
 
-    def attach(self, engine: Engine) -> None:
-        """Attach to a trainer."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
+    def metrics(self, engine: Engine) -> Mapping[str, float]:
         weights = self.network.alignment.learnt_weights()
-        if weights is not None:
-            pairs = zip(self.modalities, weights.tolist(), strict=True)
-            engine.state.metrics.update({f"anchor_weight/{name}": weight for name, weight in pairs})
+        if weights is None:
+            return {}
+        pairs = zip(self.modalities, weights.tolist(), strict=True)
+        return {f"anchor_weight/{name}": weight for name, weight in pairs}

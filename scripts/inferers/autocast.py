@@ -7,8 +7,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from monai.inferers import SimpleInferer
-from torch import Tensor, nn
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -24,25 +22,3 @@ def reduced_precision(device: torch.device, precision: str) -> AbstractContextMa
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, dtype=PRECISIONS[precision])
-
-
-class AutocastInferer(SimpleInferer):
-    """Run the network once on the whole input, in the asked-for precision; for training.
-
-    MONAI's trainer knows mixed precision on CUDA only; this works on every device that torch's autocast knows.
-
-    Args:
-        precision: ``"float32"`` or ``"bfloat16"``.
-        students: ask the network in training mode for what it says from each modality alone.
-        unimodal: let it run its uni-modal heads, about a third of a step; without, nothing trains these.
-    """
-
-    def __init__(self, precision: str = "float32", students: bool = False, unimodal: bool = True) -> None:
-        super().__init__()
-        self.precision, self.students, self.unimodal = precision, students, unimodal
-
-    def __call__(self, inputs: Tensor, network: nn.Module, *args, **kwargs):
-        asked = {"students": True} if self.students else {}
-        asked |= {} if self.unimodal else {"unimodal": False}
-        with reduced_precision(inputs.device, self.precision):
-            return network(inputs, *args, **asked, **kwargs)

@@ -4,73 +4,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from monai.losses import PatchAdversarialLoss
-from torch import Tensor, nn
+from torch import Tensor
+
+from ..networks.discriminators import PathDiscriminators
+from ..networks.outputs import MultiModalOutput, PathOutput
+from .co_training import PairedPaths, PathTerm
 
 
-class AdversarialLoss(nn.Module):
-    """Adversarial terms of a network, and the losses of the discriminators it plays against, one for each name.
+class Judgement(NamedTuple):
+    """What a discriminator pays for the paths it mistakes, a scalar; and the share of patches it tells rightly."""
 
-    With D what a discriminator says of every patch and E the mean over patches and samples::
+    loss: Tensor
+    accuracy: Tensor
 
-        adversarial   = sum_names weight * E[ criterion(D(missing), full) ]
-        discriminator = sum_names 1/2 (E[ criterion(D(full), full) ] + E[ criterion(D(missing), missing) ])
 
-    The last values are kept, detached and unweighted, in ``terms``: ``<name>_adversarial``, ``<name>_discriminator``,
-    and ``<name>_discriminator_accuracy``, the share of patches that the discriminator tells rightly (1/2: it cannot).
+class AdversarialTerm(PathTerm):
+    """How far the missing path is from being taken for the full one by a discriminator: ``(B,)``.
+
+    With D what the discriminator says of every patch and E the mean over the patches::
+
+        adversarial   = E[ criterion(D(missing), full) ]                                          of the network
+        discriminator = 1/2 (E[ criterion(D(full), full) ] + E[ criterion(D(missing), missing) ])    ``tell_apart``
+
+    No gradient gets into the weights of the discriminator here, and none into the network in ``tell_apart``, which
+    ``DiscriminatorHandler`` calls. ``None`` of a network without what the discriminator looks at.
 
     Args:
-        entropy: weight of the discriminator of self-information maps; 0 leaves it out, untrained.
-        knowledge: weight of the discriminator of bottleneck features; 0 leaves it out, untrained.
+        discriminators: of the network's paths.
+        judge: name of one of them: ``"entropy"``, of self-information maps, or ``"knowledge"``, of the bottleneck.
+        weight: of the term, dimensionless; 0 leaves it out and the discriminator untrained.
         criterion: ``"bce"``, ``"least_squares"`` or ``"hinge"``, see MONAI's ``PatchAdversarialLoss``.
-
-    Shape:
-        - full, missing: name to ``(n, 1, *S')`` what ``PathDiscriminators`` say, before any activation
-        - the methods return a scalar
 
     Reference:
         Weights: Wang et al., ACN, MICCAI 2021, training script. The criterion is ours.
     """
 
-    def __init__(self, entropy: float = 0.001, knowledge: float = 0.0002, criterion: str = "bce") -> None:
-        super().__init__()
-        self.weights = {"entropy": entropy, "knowledge": knowledge}
+    def __init__(
+        self, discriminators: PathDiscriminators, judge: str, weight: float = 0.001, criterion: str = "bce"
+    ) -> None:
+        super().__init__(weight)
+        self.judge = judge
         self.criterion = PatchAdversarialLoss(criterion=criterion)
-        self.terms: dict[str, Tensor] = {}
+        self._discriminators = (discriminators,)  # in a tuple, so that their weights are not among the objective's
 
-    def deceive(self, missing: Mapping[str, Tensor]) -> Tensor:
-        """Say how far the missing path is from being taken for the full one, weighted; for the network."""
-        total = torch.zeros((), device=_device(missing))
-        for name in self._counted(missing):
-            value = self.criterion(missing[name], target_is_real=True, for_discriminator=False)
-            self.terms[f"{name}_adversarial"] = value.detach()
-            total = total + self.weights[name] * value
-        return total
+    @property
+    def discriminators(self) -> PathDiscriminators:
+        """The discriminators, which an optimizer of their own moves."""
+        return self._discriminators[0]
 
-    def tell_apart(self, full: Mapping[str, Tensor], missing: Mapping[str, Tensor]) -> Tensor:
-        """Say how badly the discriminators tell the paths apart, each with weight one; for the discriminators."""
-        total = torch.zeros((), device=_device(full))
-        for name in self._counted(full):
-            on_full = self.criterion(full[name], target_is_real=True, for_discriminator=True)
-            on_missing = self.criterion(missing[name], target_is_real=False, for_discriminator=True)
-            value = (on_full + on_missing) / 2
-            self.terms[f"{name}_discriminator"] = value.detach()
-            self.terms[f"{name}_discriminator_accuracy"] = self._accuracy(full[name], missing[name])
-            total = total + value
-        return total
+    @property
+    def judges(self) -> bool:
+        """Whether there is something for the discriminator to look at, and it weighs anything."""
+        return self.judge in self.discriminators.judges and self.weight != 0
 
-    def clear(self, device: torch.device | str) -> None:
-        """Set every term to NaN, which stands where no sample has two paths."""
-        kinds = ("adversarial", "discriminator", "discriminator_accuracy")
-        names = [f"{name}_{kind}" for name in self._counted(self.weights) for kind in kinds]
-        self.terms = {name: torch.tensor(torch.nan, device=device) for name in names}
+    def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor | None:
+        return super().forward(output, label) if self.judges else None
 
-    def _counted(self, judged: Mapping[str, Any]) -> list[str]:
-        return [name for name in judged if self.weights[name] != 0]
+    def of_pairs(self, pair: PairedPaths, label: Tensor) -> Tensor:
+        self.discriminators.requires_grad_(False)
+        judged = self.discriminators.judge(self.judge, pair.missing)  # (n, 1, *S')
+        self.discriminators.requires_grad_(True)
+        each = [self.criterion(one, target_is_real=True, for_discriminator=False) for one in judged.split(1)]
+        return torch.stack(each)
+
+    def tell_apart(self, pair: PairedPaths) -> Judgement:
+        """Let the discriminator judge both paths as they are; gradient gets into its weights alone."""
+        full, missing = (
+            self.discriminators.judge(self.judge, _detached(path)) for path in (pair.full, pair.missing)
+        )
+        on_full = self.criterion(full, target_is_real=True, for_discriminator=True)
+        on_missing = self.criterion(missing, target_is_real=False, for_discriminator=True)
+        return Judgement((on_full + on_missing) / 2, self._accuracy(full, missing))
 
     @torch.no_grad()
     def _accuracy(self, full: Tensor, missing: Tensor) -> Tensor:
@@ -79,5 +87,6 @@ class AdversarialLoss(nn.Module):
         return (on_full.float().mean() + (~on_missing).float().mean()) / 2
 
 
-def _device(judged: Mapping[str, Tensor]) -> torch.device:
-    return next(iter(judged.values())).device
+def _detached(path: PathOutput) -> PathOutput:
+    bottleneck = None if path.bottleneck is None else path.bottleneck.detach()
+    return path._replace(logits=path.logits.detach(), bottleneck=bottleneck)

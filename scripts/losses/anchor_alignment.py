@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..networks.outputs import AlignmentOutput
+from ..networks.outputs import ALIGNMENT, AlignmentOutput, MultiModalOutput
+from .term import Term
 
 
 class AnchorAlignmentLoss(nn.Module):
@@ -24,7 +25,7 @@ class AnchorAlignmentLoss(nn.Module):
     Shape:
         - alignment: ``AlignmentOutput``, ``(B, M, F_l, *S_l)`` and ``(B, F_l, *S_l)`` for each aligned level
         - anchors: ``(B, F_l, *S_l)`` for each aligned level, in place of those of ``alignment``
-        - output: ``(B, M)``, in nats for each feature; without a meaning where not ``alignment.aligned``
+        - output: ``(B, M)``, in nats for each feature; without a meaning where not ``alignment.available``
 
     Reference:
         MedMAP, arXiv 2408.09465. Its released snippet sums the mean squared errors of four modalities and divides by 8;
@@ -35,3 +36,37 @@ class AnchorAlignmentLoss(nn.Module):
         pairs = zip(alignment.features, alignment.anchors if anchors is None else anchors, strict=True)
         levels = [0.5 * (z - p.unsqueeze(1)).square().flatten(2).mean(dim=2) for z, p in pairs]
         return torch.stack(levels).mean(dim=0)
+
+
+class AnchorAlignmentTerm(Term):
+    """Pull the features of each modality to their anchor: ``(B, M)``, see ``AnchorAlignmentLoss``.
+
+    Where a teacher has an anchor it takes the place of the network's own. ``None`` from a network without alignment.
+    """
+
+    paths = (ALIGNMENT,)
+    averaged = True
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__(weight)
+        self.distance = AnchorAlignmentLoss()
+
+    def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor | None:
+        own, led = output.alignment, _led(output)
+        if own is None:
+            return None
+        if led is None:
+            return self.distance(own)
+        pairs = zip(output.teacher.alignment.anchors, own.anchors, strict=True)
+        return self.distance(own, [torch.where(led.view([-1] + [1] * (p.dim() - 1)), p, q) for p, q in pairs])
+
+    def applies(self, output: MultiModalOutput) -> Tensor:
+        own, led = output.alignment, _led(output)
+        return own.available if led is None else torch.where(led.unsqueeze(1), output.acquired, own.available)
+
+
+def _led(output: MultiModalOutput) -> Tensor | None:
+    """Tell which samples have the anchor of a teacher: ``(B,)`` bool; ``None`` without one."""
+    if output.teacher is None or output.teacher.alignment is None:
+        return None
+    return output.teacher.alignment.available.any(dim=1)

@@ -10,9 +10,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..networks.outputs import MultiModalOutput, PathOutput
+from ..networks.outputs import FUSED, NARROWED, MultiModalOutput, PathOutput
 from ..networks.packing import place_rows
-from .total import IncompleteMultiModalLoss
+from .segmentation import SegmentationLoss
+from .state import ObjectiveState
+from .term import Term
 
 
 class PairedPaths(NamedTuple):
@@ -54,86 +56,86 @@ def ramp_up(completed: int, length: float) -> float:
     return math.exp(-5 * (1 - share) ** 2)
 
 
-class CoTrainingLoss(IncompleteMultiModalLoss):
-    """The objective for a full and a missing path of each case; a discriminator's terms are not part of it.
-
-    Per sample, with p the probabilities of a path and t the number of completed epochs::
-
-        total += full_dice * Dice(p_full) + missing_dice * Dice(p_missing)
-               + consistency * ramp_up(t, ramp) * mean_{classes, voxels} (p_full - p_missing)^2
-
-    Dice is the soft Dice loss. A sample without a missing path has the first of these terms only. Gradient flows into
-    both paths. ``terms`` has the unweighted values, those of the missing path as means over the samples that have one
-    (NaN if none has), and as ``consistency_weight`` what the consistency is multiplied with.
-
-    Args:
-        full_dice: weight of the full path.
-        missing_dice: weight of the missing path.
-        consistency: weight of the squared difference of the paths, from the end of the ramp.
-        ramp: epochs over which that weight rises; 0 for none.
-        kwargs: weights and options of ``IncompleteMultiModalLoss``; its ``fused`` is 0 by default.
-
-    Shape:
-        - output: ``MultiModalOutput`` of a network in training mode that was called with ``narrowed``
-        - label: ``(B, 1, *S)`` integers
-        - returns a scalar
-
-    Raises:
-        ValueError: if the network was not asked for the missing path of a sample that shows several modalities.
+class FullDiceTerm(Term):
+    """Soft Dice loss of what the network says from all that is shown: ``(B,)``.
 
     Reference:
-        Wang et al., ACN, MICCAI 2021, and the weights of its training script; the ramp is that of Laine and Aila, ICLR
-        2017. Not built: its mutual-information term. Ours: t counts epochs; both paths are of one network.
+        Wang et al., ACN, MICCAI 2021; the default weight is that of its training script, here and below.
     """
 
-    def __init__(
-        self,
-        full_dice: float = 0.2,
-        missing_dice: float = 0.8,
-        consistency: float = 10.0,
-        ramp: float = 80.0,
-        fused: float = 0.0,
-        **kwargs,
-    ) -> None:
-        super().__init__(fused=fused, **kwargs)
-        self.weights.update(full_dice=full_dice, missing_dice=missing_dice)
-        self.consistency, self.ramp = consistency, ramp
-        self.begin_epoch(0)
+    paths = (FUSED,)
 
-    def begin_epoch(self, completed: int) -> None:
-        """Set the weight of the consistency for an epoch, by the number of epochs before it."""
-        self.weights["consistency"] = self.consistency * ramp_up(completed, self.ramp)
+    def __init__(self, weight: float = 0.2) -> None:
+        super().__init__(weight)
+        self.segmentation = SegmentationLoss()
 
     def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor:
-        total = super().forward(output, label)
-        pair = paired_paths(output)
-        share = 0.0 if pair is None else len(pair.rows) / len(label)
-        for name in ("missing_dice", "consistency"):
-            self.terms[name] = self.terms[name] / share  # 0 / 0 is NaN: no sample has a missing path
-        self.terms["consistency_weight"] = torch.tensor(self.weights["consistency"], device=label.device)
-        return total
+        return _dice(self.segmentation, output.fused, label)
 
-    def further_terms(self, output: MultiModalOutput, label: Tensor) -> dict[str, Tensor]:
-        """Give the terms of both paths, ``(B,)`` each."""
-        if output.narrowed is None and bool((output.available.sum(dim=1) > 1).any()):
-            raise ValueError(
-                "the network gave no missing path, though samples show several modalities; expected `train::inferer` "
-                "to be a CoTrainingInferer, as in configs/method_da.yaml."
-            )
-        full = output.fused.float().softmax(dim=1)
-        terms = {"full_dice": self._dice(full, label)}
-        terms["missing_dice"], terms["consistency"] = torch.zeros(2, len(label), device=label.device)
-        pair = paired_paths(output)
-        if pair is not None:
-            missing = pair.missing.logits.float().softmax(dim=1)
-            squares = (full.index_select(0, pair.rows) - missing).square()
-            found = {
-                "missing_dice": self._dice(missing, label.index_select(0, pair.rows)),
-                "consistency": squares.flatten(1).mean(dim=1),
-            }
-            terms.update({name: place_rows(values, pair.rows, len(label)) for name, values in found.items()})
-        return terms
 
-    def _dice(self, probabilities: Tensor, label: Tensor) -> Tensor:
-        """Soft Dice loss of one prediction ``(B, C, *S)`` for each sample: ``(B,)``."""
-        return self.segmentation(probabilities.unsqueeze(1), label).dice.squeeze(1)
+class PathTerm(Term):
+    """A term of samples that have a missing path, which is the network's narrowed one.
+
+    A sample that shows a single modality has none, and adds nothing to the mean over a batch.
+    """
+
+    paths = (FUSED, NARROWED)
+
+    def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor | None:
+        pair = paired_paths(output)
+        if pair is None:
+            return torch.zeros(len(label), device=label.device)
+        return place_rows(self.of_pairs(pair, label.index_select(0, pair.rows)), pair.rows, len(label))
+
+    def of_pairs(self, pair: PairedPaths, label: Tensor) -> Tensor:
+        """Give the values of the n samples that have both paths: ``(n,)``."""
+        raise NotImplementedError
+
+    def applies(self, output: MultiModalOutput) -> Tensor:
+        if output.narrowed is None:
+            return torch.zeros_like(output.acquired[:, 0])
+        return output.narrowed.available.any(dim=1)
+
+
+class MissingDiceTerm(PathTerm):
+    """Soft Dice loss of what the network says from a part of what is shown: ``(B,)``."""
+
+    def __init__(self, weight: float = 0.8) -> None:
+        super().__init__(weight)
+        self.segmentation = SegmentationLoss()
+
+    def of_pairs(self, pair: PairedPaths, label: Tensor) -> Tensor:
+        return _dice(self.segmentation, pair.missing.logits, label)
+
+
+class ConsistencyTerm(PathTerm):
+    """``mean_{classes, voxels} (p_full - p_missing)^2`` of the probabilities of both paths: ``(B,)``.
+
+    Gradient flows into both paths. The weight rises over the epochs, see ``ramp_up``.
+
+    Args:
+        weight: from the end of the ramp, dimensionless.
+        ramp: epochs over which it rises; 0 for none.
+
+    Reference:
+        Wang et al., ACN, MICCAI 2021; the ramp is that of Laine and Aila, ICLR 2017. Ours: it counts epochs; both paths
+        are of one network.
+    """
+
+    weight_changes = True
+
+    def __init__(self, weight: float = 10.0, ramp: float = 80.0) -> None:
+        super().__init__(weight)
+        self.ramp = ramp
+
+    def weight_at(self, state: ObjectiveState) -> float:
+        return self.weight * ramp_up(state.completed_epochs, self.ramp)
+
+    def of_pairs(self, pair: PairedPaths, label: Tensor) -> Tensor:
+        full, missing = (path.logits.float().softmax(dim=1) for path in (pair.full, pair.missing))
+        return (full - missing).square().flatten(1).mean(dim=1)
+
+
+def _dice(segmentation: SegmentationLoss, logits: Tensor, label: Tensor) -> Tensor:
+    """Soft Dice loss of one prediction ``(B, C, *S)`` for each sample: ``(B,)``."""
+    return segmentation(logits.float().softmax(dim=1).unsqueeze(1), label).dice.squeeze(1)

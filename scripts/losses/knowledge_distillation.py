@@ -4,73 +4,56 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from ..networks.outputs import MultiModalOutput
-from .total import IncompleteMultiModalLoss
+from ..networks.outputs import FUSED, TEACHER, MultiModalOutput
+from .term import Term
 
 
-class KnowledgeDistillationLoss(IncompleteMultiModalLoss):
-    """The objective and what a student learns from its teacher, by class probabilities and by latent features.
+class TeacherTerm(Term):
+    """A term that compares the fused path with a teacher, in the samples of which that has seen every modality.
 
-    With z the fused logits, h the bottleneck, s and t for student and teacher, T the temperature, per sample::
-
-        total = IncompleteMultiModalLoss
-              + soft_distillation * T^2 mean_voxels sum_classes KL( softmax(z_t / T) || softmax(z_s / T) )
-              + latent_distillation * mean_{channels, voxels} (h_s - h_t)^2
-
-    The two terms are zero for a sample of which the teacher has not seen every modality. The teacher gets no gradient.
-    An anchor alignment pulls the student's features to the teacher's anchor.
-
-    Args:
-        soft_distillation: weight of the divergence, dimensionless; 0 leaves it out.
-        latent_distillation: weight of the latent difference; 0 leaves it out, and so does a network without bottleneck.
-        teacher_temperature: T, dimensionless; larger is softer.
-        kwargs: arguments of ``IncompleteMultiModalLoss``.
-
-    Shape:
-        - output: ``MultiModalOutput`` of the student in training mode, with ``teacher``
-        - label: ``(B, 1, *S)`` integers
-        - returns a scalar
-
-    Raises:
-        ValueError: if the output comes without a teacher.
+    The teacher gets no gradient.
 
     Reference:
-        In form KD-Net, Hu et al., MICCAI 2020. Ours: the defaults, and whom the teacher teaches.
+        In form KD-Net, Hu et al., MICCAI 2020. Ours: the default weights, and whom the teacher teaches.
     """
 
-    def __init__(
-        self,
-        *,
-        soft_distillation: float = 0.5,
-        latent_distillation: float = 0.1,
-        teacher_temperature: float = 4.0,
-        **kwargs,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.weights |= {"soft_distillation": soft_distillation, "latent_distillation": latent_distillation}
-        self.teacher_temperature = teacher_temperature
+    paths = (FUSED, TEACHER)
 
-    def further_terms(self, output: MultiModalOutput, label: Tensor) -> dict[str, Tensor]:
-        teacher = output.teacher
-        if teacher is None:
-            raise ValueError(
-                "the objective distils from a teacher, but the output has none; expected `train::inferer` to be "
-                "scripts.inferers.distillation.DistillationInferer, as in configs/method_kd_student.yaml."
-            )
-        terms: dict[str, Tensor] = {}
-        if self.weights["soft_distillation"] != 0:
-            terms["soft_distillation"] = self._divergence(output.fused, teacher.logits.detach())
-        if self.weights["latent_distillation"] != 0 and output.bottleneck is not None:
-            difference = output.bottleneck.float() - teacher.bottleneck.detach().float()
-            terms["latent_distillation"] = difference.square().flatten(1).mean(dim=1)
-        taught = teacher.available.all(dim=1)
-        return {name: torch.where(taught, values, 0) for name, values in terms.items()}  # (B,) each
+    def applies(self, output: MultiModalOutput) -> Tensor:
+        return output.teacher.available.all(dim=1)
 
-    def _divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Compare softened probabilities, of logits ``(B, C, *S)``: ``(B,)``, in nats times T^2."""
-        s, t = ((logits.float() / self.teacher_temperature).log_softmax(dim=1) for logits in (student, teacher))
+
+class SoftDistillationTerm(TeacherTerm):
+    """Divergence of softened class probabilities, of student s from teacher t, with temperature T: ``(B,)``, nats.
+
+    ``T^2 mean_voxels sum_classes KL( softmax(z_t / T) || softmax(z_s / T) )``, z the fused logits.
+
+    Args:
+        weight: of the term, dimensionless.
+        temperature: T, dimensionless; larger is softer.
+    """
+
+    def __init__(self, weight: float = 0.5, temperature: float = 4.0) -> None:
+        super().__init__(weight)
+        self.temperature = temperature
+
+    def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor:
+        pair = (output.fused, output.teacher.logits.detach())
+        s, t = ((logits.float() / self.temperature).log_softmax(dim=1) for logits in pair)
         divergence = (t.exp() * (t - s)).sum(dim=1)  # (B, *S)
-        return self.teacher_temperature**2 * divergence.flatten(1).mean(dim=1)
+        return self.temperature**2 * divergence.flatten(1).mean(dim=1)
+
+
+class LatentDistillationTerm(TeacherTerm):
+    """``mean_{channels, voxels} (h_s - h_t)^2``, h the bottleneck: ``(B,)``; ``None`` from a network without one."""
+
+    def __init__(self, weight: float = 0.1) -> None:
+        super().__init__(weight)
+
+    def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor | None:
+        if output.bottleneck is None:
+            return None
+        difference = output.bottleneck.float() - output.teacher.bottleneck.detach().float()
+        return difference.square().flatten(1).mean(dim=1)

@@ -10,7 +10,10 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from ..networks.convolution import upsample
+from ..networks.outputs import MultiModalOutput
 from .segmentation import MIN_PROBABILITY
+from .state import COEFFICIENT, MODALITY_WEIGHT
+from .students import StudentTerm, compare_students
 
 
 class PixelDistillation(nn.Module):
@@ -48,6 +51,34 @@ class PixelDistillation(nn.Module):
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         probabilities = (logits / self.temperature).softmax(dim=1)
         return probabilities if size is None else upsample(probabilities, size)
+
+
+class PixelDistillationTerm(StudentTerm):
+    """Each student follows the fused prediction voxel by voxel, at every level: ``(B, M)``, see ``PixelDistillation``.
+
+    ``KL(student, fused) + sum_l 2^-l KL(up(student_l), up(auxiliary_l))``, 0 where there is no student.
+
+    Args:
+        weight: of the term, dimensionless.
+        temperature: of the probabilities, dimensionless; larger is softer.
+    """
+
+    multiplied_by = (COEFFICIENT, MODALITY_WEIGHT)
+
+    def __init__(self, weight: float = 0.5, temperature: float = 4.0) -> None:
+        super().__init__(weight)
+        self.pixel = PixelDistillation(temperature)
+
+    def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor:
+        students, size = output.students, list(label.shape[2:])
+
+        def compare(mine: slice, sample: slice) -> Tensor:
+            total = self.pixel(students.logits[mine].unsqueeze(0), output.fused[sample])  # (1, n)
+            for level, (logits, teacher) in enumerate(zip(students.auxiliary, output.auxiliary, strict=True), start=1):
+                total = total + 0.5**level * self.pixel(logits[mine].unsqueeze(0), teacher[sample], size)
+            return total
+
+        return compare_students(output, compare)[0]
 
 
 class _Divergence(Function):

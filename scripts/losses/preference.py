@@ -2,15 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Relative preference: how much closer a modality is to the fused prediction than the others are.
 
-Pure functions. Source: Shi et al., PASSION, ACM MM 2024, relative-preference regularization, task-wise and
+Pure functions, and what joins them over the epochs of a training. Source: Shi et al., PASSION, ACM MM 2024, relative-preference regularization, task-wise and
 gradient-wise. What is not a number in its release is no preference here: a sample with a single modality, a modality
 that was never seen, distances that are all zero.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+from .state import ObjectiveState
 
 STEP_GROWTH = 1.5  # of the step size, every STEP_EPOCHS epochs
 STEP_EPOCHS = 100
@@ -73,3 +78,97 @@ def rebalance(coefficient: Tensor, preference: Tensor, step: float) -> Tensor:
 def inverse_frequency(num_cases: float | Tensor, counts: Tensor) -> Tensor:
     """Weigh modalities by how rare they are: cases over the cases that have each, ``(M,)``; 0 for one that none has."""
     return torch.where(counts > 0, num_cases / counts, 0)
+
+
+class PreferenceRows(NamedTuple):
+    """What an epoch gave, ``(M,)`` each; the distance is NaN for a modality that was never compared."""
+
+    distance: Tensor
+    preference: Tensor
+    coefficient: Tensor
+
+
+class RelativePreference:
+    """Average the distances of an epoch, and set the weights of the modalities in the state of an objective.
+
+    ``begin`` an epoch, ``collect`` what each iteration gave, and ``end`` it. Then, with d_m the mean distance over the
+    samples in which modality m was compared::
+
+        preference_m  = (mean(d) - d_m) / mean(d)
+        coefficient_m = rescale(clamp(coefficient_m - step preference_m, 0.1, 4))      norm sqrt(M)
+        weight_m      = samples of the run / those that showed m
+
+    In the first epoch the weights are ``listed``; they stay so where every case shows all it has (``idt``). Without
+    distances the coefficients stay as they are.
+
+    Args:
+        state: of the objective; keeps coefficients, weights and counts.
+        num_modalities: M.
+        gradient_wise: let the coefficients follow the preference; ones otherwise.
+        listed: ``(M,)`` weights of the modalities before anything was shown; ``None``: the modalities weigh alike.
+        start_epoch: first epoch, from 0, behind which the coefficients move.
+        initial_step: step size before its first growth, dimensionless.
+        reduce: sums a tensor up over all processes.
+
+    Reference:
+        Shi et al., PASSION, ACM MM 2024, relative-preference regularization. Differs from the release: weights count
+        samples, not batches, and what was shown, not what was there; a distance is averaged over the cases that show
+        the modality, in every setting; a modality that an epoch never showed keeps its coefficient but for the
+        rescaling.
+    """
+
+    def __init__(
+        self,
+        state: ObjectiveState,
+        num_modalities: int,
+        gradient_wise: bool = False,
+        listed: Tensor | None = None,
+        start_epoch: int = 0,
+        initial_step: float = 0.01,
+        reduce: Callable[[Tensor], Tensor] = torch.clone,
+    ) -> None:
+        self.state, self.num_modalities = state, num_modalities
+        self.gradient_wise, self.listed = gradient_wise, listed
+        self.start_epoch, self.initial_step, self.reduce = start_epoch, initial_step, reduce
+        self._clear()
+
+    def begin(self) -> None:
+        """Begin an epoch, also the first one of a resumed run."""
+        self._clear()
+        if self.state.coefficient is None:
+            self.state.coefficient = torch.ones(self.num_modalities)
+        self.state.modality_weight = self._weight()
+
+    def collect(self, acquired: Tensor, distance: Tensor | None) -> None:
+        """Take in an iteration: ``(B, M)`` bool and, where there are students, ``(B, M)`` with NaN, on any device."""
+        acquired = acquired.cpu()
+        self.shown = self.shown + torch.cat([torch.tensor([float(len(acquired))]), acquired.sum(dim=0)])
+        if distance is not None:
+            distance = distance.cpu()
+            self.sums = self.sums + distance.nansum(dim=0)
+            self.counts = self.counts + (~distance.isnan()).sum(dim=0)
+
+    def end(self, epoch: int) -> PreferenceRows | None:
+        """End an epoch, counted from 0; ``None`` if nothing was compared."""
+        sums, counts, shown = (self.reduce(each) for each in (self.sums, self.counts, self.shown))
+        self.state.shown = shown if self.state.shown is None else self.state.shown + shown
+        if not counts.any():
+            return None
+        distance = sums / counts
+        preference = relative_preference(distance)
+        if self.gradient_wise and epoch >= self.start_epoch:
+            step = step_size(epoch, self.start_epoch, self.initial_step)
+            self.state.coefficient = rebalance(self.state.coefficient, preference, step)
+        return PreferenceRows(distance, preference, self.state.coefficient)
+
+    def _clear(self) -> None:
+        """Forget the epoch: sums and counts of distances ``(M,)``, samples shown ``(1 + M,)``."""
+        self.sums, self.counts = (torch.zeros(self.num_modalities) for _ in range(2))
+        self.shown = torch.zeros(1 + self.num_modalities)
+
+    def _weight(self) -> Tensor | None:
+        """Weigh the modalities by what was shown so far; one that never was, as listed."""
+        if self.listed is None or self.state.shown is None:
+            return self.listed
+        samples, counts = self.state.shown[0], self.state.shown[1:]
+        return torch.where(counts > 0, inverse_frequency(samples, counts), self.listed)

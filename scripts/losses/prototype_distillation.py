@@ -10,6 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..networks.outputs import MultiModalOutput
+from .state import GATE, MODALITY_WEIGHT
+from .students import StudentTerm, compare_students
+from .term import Measured
+
 PROTOTYPE_EPSILON = 1e-5  # voxels, added to the size of a class
 MIN_NORM = 1e-5  # of a feature vector
 
@@ -65,6 +70,30 @@ class PrototypeDistillation(nn.Module):
             return torch.where(present.unsqueeze(1), values.mean(dim=3), 0).sum(dim=2) / count
 
         return PrototypeTerms(average(difference.square()), average(difference.detach().abs()))
+
+
+class SemanticDistillationTerm(StudentTerm):
+    """The voxels of each student relate to prototypes of the classes as those of the fused path do: ``(B, M)``.
+
+    Measures on the way how far each student is from the fused path, which is what preference is relative to; a
+    modality shown alone is its own teacher, at a distance of 0. See ``PrototypeDistillation``.
+    """
+
+    multiplied_by = (GATE, MODALITY_WEIGHT)
+    measures = True
+
+    def __init__(self, weight: float = 0.1) -> None:
+        super().__init__(weight)
+
+    def forward(self, output: MultiModalOutput, label: Tensor) -> Measured:
+        prototype = PrototypeDistillation(num_classes=output.fused.shape[1])
+
+        def compare(mine: slice, sample: slice) -> Tensor:
+            features = output.students.features[mine].unsqueeze(0)  # (1, n, F, *S)
+            return torch.cat(prototype(features, output.fused_features[sample], label[sample]))
+
+        found = compare_students(output, compare)
+        return Measured(found[0], found[-1])
 
 
 def similarity(features: Tensor, one_hot: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class NoAlignment(nn.Module):
         return available
 
     @torch.jit.unused
-    def compare(self, features: list[Tensor], encoded: Tensor) -> AlignmentOutput | None:
+    def compare(self, features: list[Tensor], acquired: Tensor) -> AlignmentOutput | None:
         """Return ``None``: nothing is aligned."""
         return None
 
@@ -142,14 +142,14 @@ class AnchorAlignment(nn.Module):
         return (self.mixture * available).any(dim=1)
 
     @torch.jit.unused
-    def compare(self, features: list[Tensor], encoded: Tensor) -> AlignmentOutput | None:
+    def compare(self, features: list[Tensor], acquired: Tensor) -> AlignmentOutput | None:
         """Give features and anchors of the aligned levels, for the loss."""
-        weights, aligned = self.weights(encoded), encoded & self.anchored(encoded).unsqueeze(1)
+        weights, available = self.weights(acquired), acquired & self.anchored(acquired).unsqueeze(1)
         chosen = [features[level] for level in self.levels]
         anchors = [mix(level, weights) for level in chosen]
         if self.detach_anchor:
             anchors = [anchor.detach() for anchor in anchors]
-        return AlignmentOutput(chosen, anchors, aligned)
+        return AlignmentOutput(chosen, anchors, available)
 
     @torch.jit.unused
     def learnt_weights(self) -> Tensor | None:

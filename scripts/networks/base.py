@@ -15,7 +15,17 @@ from torch.utils.checkpoint import checkpoint
 from .alignment import AnchorAlignment, NoAlignment, broadcast
 from .blocks import channels_last, stack_modalities
 from .convolution import concatenate
-from .outputs import MultiModalOutput, PathOutput, StudentOutput
+from .outputs import (
+    ALIGNMENT,
+    DEFAULT_PATHS,
+    FUSED,
+    NARROWED,
+    STUDENTS,
+    UNIMODAL,
+    MultiModalOutput,
+    PathOutput,
+    StudentOutput,
+)
 from .packing import in_one_batch, mean_of_shown, pack, place_rows, stack_alone
 
 
@@ -51,8 +61,9 @@ class IncompleteMultiModalNetwork(nn.Module):
     Shape:
         - x: ``(B, M, *S)``
         - available: ``(B, M)`` bool; narrows what is fused. A modality counts only if it is also acquired
-        - students: in training mode, fuse each acquired modality alone as well
-        - narrowed: ``(B, M)`` bool; in training mode, fuse what it shows of ``available`` as well
+        - paths: in training mode, the names of the paths to run, out of ``PATHS`` of ``outputs``; fused, uni-modal and
+          alignment if not given. The image is encoded once for all of them. A teacher is run by whoever has it
+        - narrowed: ``(B, M)`` bool; what the path of that name is shown of ``available``, if it is asked for
         - output: ``(B, C, *S)`` logits in evaluation mode, ``MultiModalOutput`` in training mode
 
     Attributes:
@@ -92,9 +103,8 @@ class IncompleteMultiModalNetwork(nn.Module):
         self,
         x: Tensor,
         available: Tensor | None = None,
-        students: bool = False,
+        paths: list[str] | None = None,
         narrowed: Tensor | None = None,
-        unimodal: bool = True,
     ) -> Tensor:
         if x.shape[1] != self.num_modalities:
             raise ValueError(
@@ -112,7 +122,7 @@ class IncompleteMultiModalNetwork(nn.Module):
             shown = acquired & available.to(acquired.device)
         if not torch.jit.is_scripting():
             if self.training:
-                return self.forward_training(x, acquired, shown, students, narrowed, unimodal)
+                return self.forward_training(x, acquired, shown, paths, narrowed)
         return self.fuse(self.align(self.encode(x, shown), shown), shown)
 
     @torch.jit.unused
@@ -121,31 +131,28 @@ class IncompleteMultiModalNetwork(nn.Module):
         x: Tensor,
         acquired: Tensor,
         available: Tensor,
-        students: bool = False,
+        paths: list[str] | None = None,
         narrowed: Tensor | None = None,
-        unimodal: bool = True,
     ) -> MultiModalOutput:
-        """Return all that losses may need; uni-modal heads run for every acquired modality, shown or not."""
-        features = self.encode(x, acquired)
-        packed = self._aligned(features, available)
-        fused, auxiliary, last = self._run(self.decode, *packed)
-        alone = self.unimodal_probabilities(features, acquired) if unimodal else None
-        taught = None
-        if students:
+        """Encode once and run the paths asked for; what is not asked for is neither encoded nor decoded."""
+        asked = set(DEFAULT_PATHS if paths is None else paths)
+        whole = asked & {UNIMODAL, STUDENTS, ALIGNMENT}  # of every acquired modality, available or not
+        features = self.encode(x, acquired if whole else available)
+        found: dict[str, Any] = {}
+        if FUSED in asked:
+            packed = self._aligned(features, available)
+            found[FUSED], found["auxiliary"], found["fused_features"] = self._run(self.decode, *packed)
+            found["bottleneck"] = self.fused_bottleneck(*packed)
+        if UNIMODAL in asked:
+            found[UNIMODAL] = self.unimodal_probabilities(features, acquired)
+        if STUDENTS in asked:
             only = available & (available.sum(dim=1, keepdim=True) == 1)  # what `fused` saw already
-            taught = self.fuse_alone(features, acquired & ~only)
-        return MultiModalOutput(
-            fused=fused,
-            auxiliary=auxiliary,
-            unimodal=alone,
-            fused_features=last,
-            encoded=acquired,
-            available=available,
-            students=taught,
-            bottleneck=self.fused_bottleneck(*packed),
-            alignment=self.alignment.compare(features, acquired),
-            narrowed=None if narrowed is None else self.path(features, available & narrowed.to(available.device)),
-        )
+            found[STUDENTS] = self.fuse_alone(features, acquired & ~only)
+        if ALIGNMENT in asked:
+            found[ALIGNMENT] = self.alignment.compare(features, acquired)
+        if NARROWED in asked and narrowed is not None:
+            found[NARROWED] = self.path(features, available & narrowed.to(available.device))
+        return MultiModalOutput(acquired, available, **found)
 
     @torch.jit.unused
     def path(self, features: list[Tensor], available: Tensor) -> PathOutput:
@@ -227,15 +234,15 @@ class IncompleteMultiModalNetwork(nn.Module):
         return pack(self.align(features, available), self.alignment.completed(available))
 
     @torch.jit.unused
-    def unimodal_probabilities(self, features: list[Tensor], encoded: Tensor) -> Tensor | None:
-        """Segment from each encoded modality alone with the shared uni-modal decoder.
+    def unimodal_probabilities(self, features: list[Tensor], acquired: Tensor) -> Tensor | None:
+        """Segment from each acquired modality alone with the shared uni-modal decoder.
 
         Returns:
-            ``(B, M, C, *S)`` probabilities, exact zeros where not encoded.
+            ``(B, M, C, *S)`` probabilities, exact zeros where not acquired.
         """
-        rows = encoded.flatten().nonzero().squeeze(1)  # (n,) of B * M
+        rows = acquired.flatten().nonzero().squeeze(1)  # (n,) of B * M
         if rows.numel() == 0:
-            size = [*encoded.shape, self.num_classes, *features[0].shape[3:]]
+            size = [*acquired.shape, self.num_classes, *features[0].shape[3:]]
             return torch.zeros(size, device=features[0].device)
         if self._one_at_a_time(features):
             folded = [level.flatten(0, 1).split(1) for level in features]
@@ -243,7 +250,7 @@ class IncompleteMultiModalNetwork(nn.Module):
             probabilities = concatenate(each)
         else:
             probabilities = self._unimodal(in_one_batch(features, rows))
-        return place_rows(probabilities, rows, encoded.numel()).unflatten(0, encoded.shape)
+        return place_rows(probabilities, rows, acquired.numel()).unflatten(0, acquired.shape)
 
     def _unimodal(self, levels: list[Tensor]) -> Tensor:
         # float32 whatever the autocast: the losses take logarithms of these
@@ -262,19 +269,19 @@ class IncompleteMultiModalNetwork(nn.Module):
         return function(*inputs)
 
     @torch.jit.unused
-    def fuse_alone(self, features: list[Tensor], taught: Tensor) -> StudentOutput:
+    def fuse_alone(self, features: list[Tensor], available: Tensor) -> StudentOutput:
         """Fuse modalities alone: what the network says from each by itself, without the cost of the others.
 
         Equal to ``align`` and ``fuse`` under rows of the identity matrix. One batch on a GPU, one by one on the CPU.
 
         Args:
             features: one ``(B, M, F_l, *S_l)`` for each level, finest first.
-            taught: ``(B, M)`` bool, encoded modalities.
+            available: ``(B, M)`` bool, encoded modalities.
         """
-        rows = taught.flatten().nonzero().squeeze(1)  # (n,) of B * M
+        rows = available.flatten().nonzero().squeeze(1)  # (n,) of B * M
         if rows.numel() == 0:
             nothing = features[0].new_zeros([0, self.num_classes, *features[0].shape[3:]])
-            return StudentOutput(taught, nothing, [], nothing)
+            return StudentOutput(available, nothing, [], nothing)
         index = (rows % self.num_modalities).unsqueeze(1)
         if self._one_at_a_time(features):
             folded = [level.flatten(0, 1).split(1) for level in features]
@@ -284,8 +291,8 @@ class IncompleteMultiModalNetwork(nn.Module):
             ]
             logits, auxiliary, last = zip(*each, strict=True)
             joined = [concatenate(list(level)) for level in zip(*auxiliary, strict=True)]
-            return StudentOutput(taught, concatenate(list(logits)), joined, concatenate(list(last)))
-        return StudentOutput(taught, *self._decode_alone(in_one_batch(features, rows), index))
+            return StudentOutput(available, concatenate(list(logits)), joined, concatenate(list(last)))
+        return StudentOutput(available, *self._decode_alone(in_one_batch(features, rows), index))
 
     def _decode_alone(self, levels: list[Tensor], index: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         levels = [channels_last(level) for level in levels]  # (n, F_l, *S_l)

@@ -43,7 +43,8 @@ class PathDiscriminators(nn.Module):
 
     Shape:
         - path: logits ``(B, C, *S)``, bottleneck ``(B, F, *S_L)`` or ``None``
-        - output: name to ``(B, 1, *S')``, the larger the more like the full path, before any activation
+        - output of ``judge``: ``(B, 1, *S')``, the larger the more like the full path, before any activation
+        - output: the same by name, of all discriminators
     """
 
     def __init__(self, network: IncompleteMultiModalNetwork, spatial_dims: int = 3, width: int = 16) -> None:
@@ -54,10 +55,12 @@ class PathDiscriminators(nn.Module):
         self.to(next(network.parameters()).device)
 
     def forward(self, path: PathOutput) -> dict[str, Tensor]:
-        seen = {ENTROPY: self_information(path.logits)}
-        if path.bottleneck is not None:
-            seen[KNOWLEDGE] = path.bottleneck.float()
-        return {name: judge(seen[name])[-1] for name, judge in self.judges.items()}
+        return {name: self.judge(name, path) for name in self.judges}
+
+    def judge(self, name: str, path: PathOutput) -> Tensor:
+        """Let the discriminator of this name judge a path."""
+        seen = self_information(path.logits) if name == ENTROPY else path.bottleneck.float()
+        return self.judges[name](seen)[-1]
 
 
 def _judge(spatial_dims: int, in_channels: int, width: int, num_layers: int) -> PatchDiscriminator:

@@ -102,7 +102,7 @@ class EarlyFusion(IncompleteMultiModalNetwork):
         return None
 
     @torch.jit.unused
-    def unimodal_probabilities(self, features: list[Tensor], encoded: Tensor) -> Tensor | None:
+    def unimodal_probabilities(self, features: list[Tensor], acquired: Tensor) -> Tensor | None:
         """Return ``None``: there is no decoder of single modalities."""
         return None
 

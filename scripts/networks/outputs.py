@@ -4,22 +4,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
+# The paths that a training pass can run, by the names under which terms of an objective ask for them.
+FUSED = "fused"  # the decoder, from what is available, with its intermediate heads
+UNIMODAL = "unimodal"  # the shared uni-modal decoder, from each acquired modality
+STUDENTS = "students"  # the fused decoder, from each acquired modality alone
+NARROWED = "narrowed"  # the fused decoder, from a part of what is available
+TEACHER = "teacher"  # another network, from the whole image
+ALIGNMENT = "alignment"  # features and the anchor that they are pulled to
+PATHS = (FUSED, UNIMODAL, STUDENTS, NARROWED, TEACHER, ALIGNMENT)
+DEFAULT_PATHS = (FUSED, UNIMODAL, ALIGNMENT)  # of a network in training mode that is asked for nothing in particular
+
 
 class StudentOutput(NamedTuple):
-    """What the fused decoder says from single modalities: one row for each of the n pairs of ``taught``, in its order.
+    """What the fused decoder says from single modalities: one row for each of the n pairs ``available``, in their order.
 
     Shape:
-        - taught: ``(B, M)`` bool, the modalities that were fused alone
+        - available: ``(B, M)`` bool, the modalities that were fused alone
         - logits: ``(n, C, *S)``
         - auxiliary: logits ``(n, C, *S_l)`` of the intermediate heads, finest first; empty if n is 0
         - features: ``(n, F, *S)`` last decoder features
     """
 
-    taught: Tensor
+    available: Tensor
     logits: Tensor
     auxiliary: list[Tensor]
     features: Tensor
@@ -31,12 +42,12 @@ class AlignmentOutput(NamedTuple):
     Shape:
         - features: ``(B, M, F_l, *S_l)``
         - anchors: ``(B, F_l, *S_l)``, made from the acquired modalities
-        - aligned: ``(B, M)`` bool, the modalities that are there, of samples that have an anchor
+        - available: ``(B, M)`` bool, the acquired modalities of samples that have an anchor
     """
 
     features: list[Tensor]
     anchors: list[Tensor]
-    aligned: Tensor
+    available: Tensor
 
 
 class PathOutput(NamedTuple):
@@ -56,33 +67,35 @@ class PathOutput(NamedTuple):
 
 
 class MultiModalOutput(NamedTuple):
-    """Everything that an objective may ask of one training pass.
+    """Everything that an objective may ask of one training pass; a path that was not asked for is ``None``.
+
+    Two masks ``(B, M)`` say which modalities there are, here and everywhere: ``acquired``, those of the image, and
+    ``available``, those that a path was shown; the latter never has more than the former.
 
     Shape:
+        - acquired: ``(B, M)`` bool
+        - available: ``(B, M)`` bool, what ``fused`` was shown
         - fused: ``(B, C, *S)`` logits of the decoder that sees the available modalities
-        - auxiliary: logits ``(B, C, *S_l)`` of the intermediate heads, finest first
-        - unimodal: ``(B, M, C, *S)`` probabilities of the shared uni-modal decoder; zero where not ``encoded``;
-          ``None`` from a network that has no such decoder
+        - auxiliary: logits ``(B, C, *S_l)`` of its intermediate heads, finest first; empty if it has none
         - fused_features: ``(B, F, *S)`` last decoder features, right before the fused logits
-        - encoded: ``(B, M)`` bool, modalities whose encoder ran, that is those acquired
-        - available: ``(B, M)`` bool, modalities that were fused; never more than ``encoded``
-        - students: ``StudentOutput`` of each encoded modality alone, except where that is what ``fused`` saw anyway;
-          ``None`` if not asked for
         - bottleneck: ``(B, F, *S_L)``, the mean of what is fused at the deepest level; ``None`` from a network without
           encoders
-        - alignment: what an anchor alignment pulls, of the encoded modalities; ``None`` without one
-        - narrowed: ``PathOutput`` under a narrower availability; ``None`` if not asked for
-        - teacher: ``PathOutput`` of a teacher network on the same images, where a method has one
+        - unimodal: ``(B, M, C, *S)`` probabilities of the shared uni-modal decoder; zero where not acquired; ``None``
+          from a network that has no such decoder
+        - students: of each acquired modality alone, except where that is what ``fused`` saw anyway
+        - narrowed: under a narrower availability
+        - teacher: of another network on the same images
+        - alignment: what an anchor alignment pulls, of the acquired modalities; ``None`` from a network without one
     """
 
-    fused: Tensor
-    auxiliary: list[Tensor]
-    unimodal: Tensor | None
-    fused_features: Tensor
-    encoded: Tensor
+    acquired: Tensor
     available: Tensor
-    students: StudentOutput | None = None
+    fused: Tensor | None = None
+    auxiliary: Sequence[Tensor] = ()
+    fused_features: Tensor | None = None
     bottleneck: Tensor | None = None
-    alignment: AlignmentOutput | None = None
+    unimodal: Tensor | None = None
+    students: StudentOutput | None = None
     narrowed: PathOutput | None = None
     teacher: PathOutput | None = None
+    alignment: AlignmentOutput | None = None

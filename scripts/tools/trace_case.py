@@ -69,7 +69,7 @@ def trace(parser: ConfigParser, case: str | None = None) -> Iterator[Hop]:
     yield Hop("network", type(network).__name__, _parts(output))
     loss = parser.get_parsed_content("loss")
     total = loss(output, label)
-    yield _hop(parser, "loss", dict(getattr(loss, "terms", {"total": total.detach()})))
+    yield _hop(parser, "loss", loss.last.terms)
     total.backward()
 
 
