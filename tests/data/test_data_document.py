@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""The tables and the audit of docs/data.md say what the package does."""
+"""The tables of docs/reference/labels.md and the audit of docs/how_to/data.md say what the package does."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from scripts.data.layouts import read_layout_file
 from scripts.data.missing_rate import assign_availability
 from scripts.tools.make_datalist import MakeDatalist
 
-TEXT = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+LABELS, TEXT = ((DOCS / name).read_text(encoding="utf-8") for name in ("reference/labels.md", "how_to/data.md"))
 MEANINGS = {0: "background", 1: "NCR", 2: "ED", 3: "ET", None: "refused"}
 RATES = "t1=0.2,t1ce=0.4,flair=0.6,t2=0.8"
 
 
 def table(first_column: str) -> dict[str, list[str]]:
     """Rows of the table whose first column has this title, by their first cell."""
-    lines = TEXT[TEXT.index(f"| {first_column} |") :].split("\n\n")[0].splitlines()[2:]
+    lines = LABELS[LABELS.index(f"| {first_column} |") :].split("\n\n")[0].splitlines()[2:]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
     return {row[0].strip(" `|"): row[1:] for row in cells}
 
 
 def test_label_conventions_are_those_of_the_package():
-    rows = table("`label_convention`")
-    assert {*rows, "myops2020"} == set(convention_names())
+    rows = table("`label_convention` | 0")
+    gliomas = get_convention("internal").class_names
+    assert set(rows) == {name for name in convention_names() if get_convention(name).class_names == gliomas}
+    assert [name for name in convention_names() if f"`{name}`" not in LABELS] == []
     for name, row in rows.items():
         read = get_convention(name).read
         assert row[:5] == [MEANINGS[read.get(value)] for value in range(5)]
@@ -52,7 +55,7 @@ def test_layouts_are_those_of_the_package():
 
 
 def test_example_of_a_datalist_can_be_read(tmp_path):
-    (tmp_path / "datalist.json").write_text(re.search(r"```json\n(.*?)```", TEXT, re.DOTALL)[1])
+    (tmp_path / "datalist.json").write_text(re.search(r"```json\n(.*?)```", LABELS, re.DOTALL)[1])
     first, second = read_section(tmp_path / "datalist.json", "training", ["flair", "t1ce", "t1", "t2"])
     assert list(first["images"]) == ["t1ce", "t1"] and second["channels"] == ["flair", "t1", "t1ce", "t2"]
 
