@@ -184,8 +184,7 @@ def test_a_teacher_of_another_alignment_is_refused(lesson, workflow, tmp_path):
     assert "are of another network or alignment: 1 " in str(root_cause(caught.value))
 
 
-def test_a_student_without_its_inferer_is_refused(workflow, tmp_path):
-    alone = {"train::inferer": {"_target_": "scripts.inferers.autocast.AutocastInferer"}}
+def test_a_student_without_a_teacher_is_refused(workflow, tmp_path):
     with pytest.raises(RuntimeError) as caught:
-        learn(workflow, tmp_path, *TRAIN, STUDENT, **alone)
-    assert "distils from a teacher, but the output has none" in str(root_cause(caught.value))
+        learn(workflow, tmp_path, *TRAIN, STUDENT, teacher=None)
+    assert "the objective has terms that read what a `teacher` says" in str(root_cause(caught.value))

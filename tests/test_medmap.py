@@ -10,6 +10,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.engines.case_evaluator import root_cause
+from tests.objectives import WITH_STUDENTS
 
 MEDMAP, PASSION = "method_medmap.yaml", "method_passion.yaml"
 QUICK = {"patch_size": [16, 16, 16], "max_epochs": 2, "val_interval": 9}
@@ -85,7 +86,7 @@ def test_with_filling_the_students_of_passion_see_the_anchor(workflow):
     run = workflow("train.yaml", PASSION, MEDMAP)
     network = run.parser.get_parsed_content("network").train()
     image = torch.randn(1, 4, 16, 16, 16, generator=torch.Generator().manual_seed(0))
-    output = network(image, students=True)
+    output = network(image, paths=WITH_STUDENTS)
     row = torch.tensor([[False, True, False, False]])
     assert torch.equal(network.alignment.completed(row), torch.ones_like(row))
     torch.testing.assert_close(output.students.logits[1:2], network(image, row).fused, rtol=1e-4, atol=1e-4)
@@ -94,7 +95,7 @@ def test_with_filling_the_students_of_passion_see_the_anchor(workflow):
 def test_alignment_brings_the_features_together(train, tmp_path):
     distance = {}
     for weight in (1e-6, 30.0):
-        pulled = {"loss::alignment": weight, "alignment::fill": False, "max_epochs": 6}
+        pulled = {"loss::terms::alignment::weight": weight, "alignment::fill": False, "max_epochs": 6}
         distance[weight] = train(tmp_path / str(weight), "train.yaml", MEDMAP, **{**QUICK, **pulled})[6][
             "loss_alignment"
         ]
@@ -103,5 +104,5 @@ def test_alignment_brings_the_features_together(train, tmp_path):
 
 
 def test_without_a_weight_the_distance_is_not_computed(train, tmp_path):
-    epochs = train(tmp_path, "train.yaml", MEDMAP, **{**QUICK, "max_epochs": 1, "loss::alignment": 0.0})
+    epochs = train(tmp_path, "train.yaml", MEDMAP, **{**QUICK, "max_epochs": 1, "loss::terms::alignment::weight": 0.0})
     assert "loss_alignment" not in epochs[1] and np.isfinite(epochs[1]["loss_total"])

@@ -12,7 +12,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.data.datalist import read_section, write_datalist
-from scripts.losses import total
+from scripts.losses import objective
 from scripts.losses.preference import lagging
 
 QUICK = {"patch_size": [16, 16, 16], "max_epochs": 1, "val_interval": 9}
@@ -37,42 +37,41 @@ def gates(monkeypatch):
         noted.append(lagging(distance, seen))
         return noted[-1]
 
-    monkeypatch.setattr(total, "lagging", note)
+    monkeypatch.setattr(objective, "lagging", note)
     return noted
 
 
 def ingredients(trainer, loss, gates):
     """Which of PASSION's parts were at work, by what they left."""
-    found = DISTILLATION & set(loss.terms)
-    found |= {"gradient_wise"} if loss.coefficient.std() > 0 else set()
-    found |= {"frequency_weights"} if loss.modality_weight is not None else set()
+    found = DISTILLATION & set(loss.last.terms)
+    found |= {"gradient_wise"} if loss.state.coefficient.std() > 0 else set()
+    found |= {"frequency_weights"} if loss.state.modality_weight is not None else set()
     found |= {"task_wise"} if any(gate.any() and not gate.all() for gate in gates) else set()
     assert [name for name, value in trainer.network.state_dict().items() if not value.isfinite().all()] == []
-    assert all(value.isfinite().all() for value in (loss.coefficient, loss.terms["total"]))
+    assert all(value.isfinite().all() for value in (loss.state.coefficient, loss.last.terms["total"]))
     return found
 
 
-INGREDIENTS = {  # the id of each, switched on and off
-    "pixel_distillation": ("loss::pixel_distillation", 0.5, 0.0),
-    "semantic_distillation": ("loss::semantic_distillation", 0.1, 0.0),
-    "task_wise": ("loss::task_wise", True, False),
-    "gradient_wise": ("train::preference::gradient_wise", True, False),
-    "frequency_weights": ("train::preference::frequency_weights", True, False),
+INGREDIENTS = {  # the id of each, and what switches it off
+    "pixel_distillation": ("loss::terms::pixel_distillation::weight", 0.0),
+    "semantic_distillation": ("loss::terms::semantic_distillation::weight", 0.0),
+    "task_wise": ("loss::task_wise", False),
+    "gradient_wise": ("train::preference::gradient_wise", False),
+    "frequency_weights": ("train::preference::frequency_weights", False),
 }
 
 
 @pytest.mark.parametrize("name", INGREDIENTS)
 def test_each_ingredient_can_be_switched_off_alone(workflow, tmp_path, gates, name):
-    id_, _, off = INGREDIENTS[name]
-    assert ingredients(*run(workflow, tmp_path, *FILES, **{id_: off}), gates) == set(INGREDIENTS) - {name}
+    assert ingredients(*run(workflow, tmp_path, *FILES, **dict([INGREDIENTS[name]])), gates) == set(INGREDIENTS) - {
+        name
+    }
 
 
 @pytest.mark.parametrize("name", INGREDIENTS)
 def test_each_ingredient_works_alone(workflow, tmp_path, gates, name):
-    id_, on, _ = INGREDIENTS[name]
-    students = name != "frequency_weights"  # which needs no distances
-    alone = {id_: on, "train::inferer::students": students}
-    assert ingredients(*run(workflow, tmp_path, "train.yaml", **alone), gates) == {name}
+    others = dict(switch for other, switch in INGREDIENTS.items() if other != name)
+    assert ingredients(*run(workflow, tmp_path, *FILES, **others), gates) == {name}
 
 
 def test_distances_and_weights_of_every_modality_are_in_the_text_log_and_on_tensorboard(
@@ -89,7 +88,7 @@ def test_distances_and_weights_of_every_modality_are_in_the_text_log_and_on_tens
         assert len(values) == 2 and np.isfinite(values).all(), tag
         assert f"{tag}: " in text_log.text
     last = [events.Scalars(f"coefficient/{modality}")[-1].value for modality in modalities]
-    assert last == pytest.approx(loss.coefficient.tolist())
+    assert last == pytest.approx(loss.state.coefficient.tolist())
     assert sum(value**2 for value in last) == pytest.approx(len(modalities))
 
 
@@ -108,8 +107,8 @@ def test_accumulated_gradients_are_those_of_the_larger_batch(workflow, tmp_path,
     (batch, expected), (accumulated, loss) = made["batch"], made["accumulated"]
     assert (batch.state.iteration, accumulated.state.iteration) == (2, 4)
     assert accumulated.state.metrics == pytest.approx(batch.state.metrics, rel=1e-4, abs=1e-5)
-    torch.testing.assert_close(loss.coefficient, expected.coefficient)
-    assert torch.equal(loss.shown, expected.shown)
+    torch.testing.assert_close(loss.state.coefficient, expected.state.coefficient)
+    assert torch.equal(loss.state.shown, expected.state.shown)
     weights = {name: torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ways}
     off, other = (gap(weights["batch"], weights[name]) for name in ("accumulated", "stepwise"))
     assert off < 0.01 * other, "rounding apart, the steps are those of the batch, not those of its cases"

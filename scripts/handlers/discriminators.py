@@ -21,7 +21,6 @@ from ..networks.outputs import MultiModalOutput
 from .epoch_publisher import EpochPublisher
 from .loss_terms import TermMeans
 
-
 KINDS = ("discriminator", "discriminator_accuracy")  # of what is logged, in the order of ``Judgement``
 
 

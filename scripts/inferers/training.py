@@ -57,9 +57,7 @@ class TrainingInferer(SimpleInferer):
         ValueError: if a teacher is asked for and there is none.
     """
 
-    def __init__(
-        self, paths: Sequence[str], precision: str = "float32", teacher: FrozenTeacher | None = None
-    ) -> None:
+    def __init__(self, paths: Sequence[str], precision: str = "float32", teacher: FrozenTeacher | None = None) -> None:
         super().__init__()
         self.paths, self.precision, self.teacher = list(paths), precision, teacher
         if TEACHER in self.paths and teacher is None:

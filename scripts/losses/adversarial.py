@@ -73,9 +73,7 @@ class AdversarialTerm(PathTerm):
 
     def tell_apart(self, pair: PairedPaths) -> Judgement:
         """Let the discriminator judge both paths as they are; gradient gets into its weights alone."""
-        full, missing = (
-            self.discriminators.judge(self.judge, _detached(path)) for path in (pair.full, pair.missing)
-        )
+        full, missing = (self.discriminators.judge(self.judge, _detached(path)) for path in (pair.full, pair.missing))
         on_full = self.criterion(full, target_is_real=True, for_discriminator=True)
         on_missing = self.criterion(missing, target_is_real=False, for_discriminator=True)
         return Judgement((on_full + on_missing) / 2, self._accuracy(full, missing))

@@ -77,6 +77,9 @@ class PathTerm(Term):
     """A term of samples that have a missing path, which is the network's narrowed one.
 
     A sample that shows a single modality has none, and adds nothing to the mean over a batch.
+
+    Raises:
+        ValueError: if the network was not asked for the narrowed path of a sample that shows several modalities.
     """
 
     paths = (FUSED, NARROWED)
@@ -84,6 +87,11 @@ class PathTerm(Term):
     def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor | None:
         pair = paired_paths(output)
         if pair is None:
+            if output.narrowed is None and bool((output.available.sum(dim=1) > 1).any()):
+                raise ValueError(
+                    "the network gave no narrowed path, though samples show several modalities; expected a call with "
+                    "`paths` of the objective and `narrowed`, as TrainingInferer makes it."
+                )
             return torch.zeros(len(label), device=label.device)
         return place_rows(self.of_pairs(pair, label.index_select(0, pair.rows)), pair.rows, len(label))
 

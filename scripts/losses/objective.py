@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..networks.outputs import PATHS, MultiModalOutput
+from ..networks.outputs import FUSED, PATHS, STUDENTS, TEACHER, MultiModalOutput
 from .preference import lagging
 from .state import ObjectiveState
 from .term import Measured, Term
+
+ALWAYS_GIVEN = (FUSED, STUDENTS, TEACHER)  # if asked for; not every network or sample has the other paths
 
 
 class Report(NamedTuple):
@@ -61,7 +63,8 @@ class Objective(nn.Module):
         - returns a scalar
 
     Raises:
-        ValueError: if there is no term, a term reads a path that there is not, or ``task_wise`` finds no distances.
+        ValueError: if there is no term, a term reads a path that there is not or that the output lacks, or
+            ``task_wise`` finds no distances.
 
     Reference:
         Shi et al., PASSION, ACM MM 2024, for gate, coefficient and weight. Differs from its release: the mean over
@@ -103,6 +106,7 @@ class Objective(nn.Module):
         values: dict[str, Tensor] = {}
         distance = None
         for name, term in self._at_work().items():
+            self._check(name, term, output)
             with torch.set_grad_enabled(torch.is_grad_enabled() and term.weight != 0):
                 found = term(output, label)
             if isinstance(found, Measured):
@@ -115,6 +119,15 @@ class Objective(nn.Module):
                 "`semantic_distillation`, with weight 0 if it is not to count. See configs/method_passion.yaml."
             )
         return self._total(values, output, distance)
+
+    def _check(self, name: str, term: Term, output: MultiModalOutput) -> None:
+        """Refuse an output without a path that every network gives if it is asked for it."""
+        lacking = [path for path in term.paths if path in ALWAYS_GIVEN and getattr(output, path) is None]
+        if lacking:
+            raise ValueError(
+                f"the term `{name}` reads the paths {list(term.paths)}, and the output has no {lacking}; expected a "
+                "network in training mode that was called with `paths` of the objective, as TrainingInferer does."
+            )
 
     def _at_work(self) -> dict[str, Term]:
         """Leave out what weighs nothing and measures nothing."""

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Relative preference: how much closer a modality is to the fused prediction than the others are.
 
-Pure functions, and what joins them over the epochs of a training. Source: Shi et al., PASSION, ACM MM 2024, relative-preference regularization, task-wise and
-gradient-wise. What is not a number in its release is no preference here: a sample with a single modality, a modality
-that was never seen, distances that are all zero.
+Pure functions, and what joins them over the epochs of a training. Source: Shi et al., PASSION, ACM MM 2024,
+relative-preference regularization, task-wise and gradient-wise. What is not a number in its release is no preference
+here: a sample with a single modality, a modality that was never seen, distances that are all zero.
 """
 
 from __future__ import annotations

@@ -100,11 +100,7 @@ class IncompleteMultiModalNetwork(nn.Module):
         self.smallest_size = shrinkage + 1 if shrinkage > 1 else 1  # two voxels at the deepest level
 
     def forward(
-        self,
-        x: Tensor,
-        available: Tensor | None = None,
-        paths: list[str] | None = None,
-        narrowed: Tensor | None = None,
+        self, x: Tensor, available: Tensor | None = None, paths: list[str] | None = None, narrowed: Tensor | None = None
     ) -> Tensor:
         if x.shape[1] != self.num_modalities:
             raise ValueError(
@@ -136,6 +132,8 @@ class IncompleteMultiModalNetwork(nn.Module):
     ) -> MultiModalOutput:
         """Encode once and run the paths asked for; what is not asked for is neither encoded nor decoded."""
         asked = set(DEFAULT_PATHS if paths is None else paths)
+        if isinstance(self.alignment, NoAlignment):
+            asked.discard(ALIGNMENT)
         whole = asked & {UNIMODAL, STUDENTS, ALIGNMENT}  # of every acquired modality, available or not
         features = self.encode(x, acquired if whole else available)
         found: dict[str, Any] = {}

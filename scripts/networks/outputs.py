@@ -21,7 +21,7 @@ DEFAULT_PATHS = (FUSED, UNIMODAL, ALIGNMENT)  # of a network in training mode th
 
 
 class StudentOutput(NamedTuple):
-    """What the fused decoder says from single modalities: one row for each of the n pairs ``available``, in their order.
+    """What the fused decoder says from single modalities: one row for each of the n pairs ``available``.
 
     Shape:
         - available: ``(B, M)`` bool, the modalities that were fused alone

@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 from torch.testing import assert_close
 
 from scripts.federated.ownership import SHARED, find_owners
-from scripts.losses.total import IncompleteMultiModalLoss
+from tests.objectives import objective_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = sorted(path.stem.removeprefix("network_") for path in CONFIGS.glob("network_*.yaml"))
@@ -78,7 +78,7 @@ def test_a_step_without_a_modality_moves_nothing_that_it_owns(name):
     image = torch.randn(2, len(MODALITIES), 18, 18, generator=torch.Generator().manual_seed(5))
     image[:, 1] = float("nan")
     label = torch.randint(4, (2, 1, 18, 18), generator=torch.Generator().manual_seed(6))
-    IncompleteMultiModalLoss()(network(image), label).backward()
+    objective_of()(network(image), label).backward()
     moved = 0
     for key, value in network.named_parameters():
         gradient = np.zeros(value.shape) if value.grad is None else value.grad.numpy()

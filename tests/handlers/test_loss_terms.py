@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import ignite.distributed as idist
 import pytest
@@ -14,33 +15,30 @@ from ignite.engine import Engine, Events
 from scripts.handlers.loss_terms import LossTermsHandler
 
 NAN = math.nan
-# What the objective leaves in `terms` after each of two iterations: t2 is in one of them, t1ce in none.
+# What the objective reports after each of two iterations: t2 is in one of them, t1ce in none.
 ITERATIONS = [
     {"total": torch.tensor(3.0), "unimodal_per_modality": torch.tensor([1.0, NAN, 4.0])},
     {"total": torch.tensor(5.0), "unimodal_per_modality": torch.tensor([2.0, NAN, NAN])},
 ]
 
 
-class Loss:
-    """Stands for the objective: its terms are those of the iteration."""
-
-    terms: dict = {}
-
-
-def run(epochs, optimizer=None):
+def run(epochs, optimizer=None, logger_first=False):
     """Run an engine whose iterations leave the given terms; return the metrics after each epoch."""
-    loss, metrics = Loss(), []
+    loss, metrics = SimpleNamespace(last=None), []
     iterations = iter([terms for epoch in epochs for terms in epoch])
 
     def step(engine, batch):
-        loss.terms = next(iterations)
+        loss.last = SimpleNamespace(terms=next(iterations))
 
     engine = Engine(step)
     if optimizer is not None:
         engine.optimizer = optimizer
-    engine.add_event_handler(Events.EPOCH_STARTED, lambda: engine.state.metrics.update(left_over=1.0))
-    LossTermsHandler(loss, ["flair", "t1ce", "t2"]).attach(engine)
+    handler = LossTermsHandler(loss, ["flair", "t1ce", "t2"])
+    if not logger_first:
+        handler.attach(engine)
     engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: metrics.append(dict(engine.state.metrics)))
+    if logger_first:
+        handler.attach(engine)
     engine.run([0] * len(epochs[0]), max_epochs=len(epochs))
     return metrics
 
@@ -68,6 +66,18 @@ def test_the_learning_rate_of_the_epoch_stands_beside_the_terms():
 def test_every_epoch_begins_anew():
     metrics = run([ITERATIONS, ITERATIONS[1:] * 2])
     assert metrics[1] == {"loss_total": 5.0, "loss_unimodal_per_modality/flair": 2.0}
+
+
+def test_whoever_logs_finds_the_metrics_in_whatever_order_handlers_are_attached():
+    assert run([ITERATIONS] * 2, logger_first=True) == run([ITERATIONS] * 2)
+
+
+def test_metrics_of_others_stay():
+    engine = Engine(lambda engine, batch: None)
+    engine.state.metrics["mean_dice"] = 0.5
+    LossTermsHandler(SimpleNamespace(last=SimpleNamespace(terms=ITERATIONS[0])), ["flair", "t1ce", "t2"]).attach(engine)
+    engine.run([0], max_epochs=2)
+    assert engine.state.metrics["mean_dice"] == 0.5 and engine.state.metrics["loss_total"] == 3.0
 
 
 def test_a_network_without_unimodal_heads_gets_no_entry_of_theirs():

@@ -12,34 +12,41 @@ from ignite.engine import Engine, Events
 from torch.testing import assert_close
 
 from scripts.handlers.relative_preference import RelativePreferenceHandler, weights_of_cases
+from scripts.losses.objective import Report
+from scripts.losses.prototype_distillation import SemanticDistillationTerm
+from scripts.losses.state import ObjectiveState
+from scripts.losses.task import FusedTerm
 
 NAN = float("nan")
 NAMES = ["flair", "t1ce", "t2"]
 CASES = [{"images": {"flair": "a", "t2": "b"}}, {"images": {"flair": "c"}}]
 
 
-def objective():
-    """Stand in for the objective, with what the handler reads and writes."""
-    names = ("distance", "encoded", "coefficient", "modality_weight", "shown", "warming_up")
-    return SimpleNamespace(**dict.fromkeys(names))
+def objective(state=None):
+    """Stand in for the objective: a state, a term that measures, and what the handler reads of each call."""
+    return SimpleNamespace(state=state or ObjectiveState(), terms={"semantic": SemanticDistillationTerm()}, last=None)
+
+
+def report(distance):
+    """What the objective reports of a batch of distances; of none, that of a sample with every modality."""
+    if distance is None:
+        return Report({}, torch.ones(1, 3, dtype=torch.bool), None)
+    distance = torch.as_tensor(distance)
+    return Report({}, ~distance.isnan(), distance)
 
 
 def run(distances, epochs=1, start=0, loss=None, **options):
-    """Run epochs over batches of distances; give the engine and the objective's stand-in."""
+    """Run epochs over batches of distances; give the engine and the objective's state."""
     loss = loss or objective()
     handler = RelativePreferenceHandler(loss, NAMES, CASES, start_epoch=start, **options)
 
     def step(engine, batch):
-        loss.distance = None if batch is None else torch.tensor(batch)
-        loss.encoded = torch.ones(1, 3, dtype=torch.bool) if batch is None else ~loss.distance.isnan()
+        loss.last = report(batch)
 
     engine = Engine(step)
-    engine.state.warming_up = []
     handler.attach(engine)
-    engine.add_event_handler(Events.EPOCH_STARTED, lambda: engine.state.warming_up.append(loss.warming_up))
-    engine.add_event_handler(Events.EPOCH_STARTED, lambda: engine.state.metrics.clear())
     engine.run(distances, max_epochs=epochs)
-    return engine, loss
+    return engine, loss.state
 
 
 def test_distances_are_averaged_over_the_samples_that_show_a_modality_by_hand():
@@ -62,7 +69,7 @@ def test_an_epoch_of_the_reference_gives_its_distances(golden):
     distance = torch.where(mask, torch.from_numpy(reference["iter_B1/dist_unmasked"]), NAN)  # (40, 1, 4)
     loss = objective()
     handler = RelativePreferenceHandler(loss, ["flair", "t1ce", "t1", "t2"], [])
-    engine = Engine(lambda engine, batch: vars(loss).update(distance=batch, encoded=~batch.isnan()))
+    engine = Engine(lambda engine, batch: vars(loss).update(last=report(batch)))
     handler.attach(engine)
     engine.run(list(distance), max_epochs=1)
     np.testing.assert_allclose(engine.state.preference["distance"], reference["epoch/dist_idt"], rtol=1e-5)
@@ -80,22 +87,26 @@ def test_what_gives_no_preference_leaves_the_coefficients_finite_and_equal(dista
     assert_close(loss.coefficient, torch.ones(3))
 
 
-def test_warming_up_ends_with_its_epochs_and_the_coefficients_rest_until_then():
-    engine, loss = run([[[0.1, 0.2, 0.3]]], epochs=2, start=2, gradient_wise=True)
-    assert engine.state.warming_up == [True, True]
-    assert loss.coefficient.tolist() == [1, 1, 1]
-    engine, loss = run([[[0.1, 0.2, 0.3]]], epochs=3, start=2, gradient_wise=True)
-    assert engine.state.warming_up == [True, True, False]
-    assert loss.coefficient.isfinite().all() and loss.coefficient[0] < 1 < loss.coefficient[2]
+def test_the_coefficients_rest_until_the_warm_up_has_ended():
+    _, state = run([[[0.1, 0.2, 0.3]]], epochs=2, start=2, gradient_wise=True)
+    assert state.coefficient.tolist() == [1, 1, 1]
+    _, state = run([[[0.1, 0.2, 0.3]]], epochs=3, start=2, gradient_wise=True)
+    assert state.coefficient.isfinite().all() and state.coefficient[0] < 1 < state.coefficient[2]
+
+
+def test_coefficients_that_follow_distances_which_nothing_measures_are_refused():
+    plain = SimpleNamespace(state=ObjectiveState(), terms={"fused": FusedTerm()})
+    with pytest.raises(ValueError, match=r"none of the terms \['fused'\] measures them; expected `semantic_dist"):
+        RelativePreferenceHandler(plain, NAMES, CASES, gradient_wise=True)
 
 
 def test_in_the_first_epoch_modalities_weigh_the_more_the_rarer_the_datalist_has_them():
     loss = objective()
     handler = RelativePreferenceHandler(loss, NAMES, CASES, frequency_weights=True)
-    engine = Engine(lambda engine, batch: setattr(loss, "encoded", torch.ones(1, 3, dtype=torch.bool)))
+    engine = Engine(lambda engine, batch: setattr(loss, "last", report(None)))
     seen = []
     handler.attach(engine)
-    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(loss.modality_weight.tolist()))
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(loss.state.modality_weight.tolist()))
     engine.run([None], max_epochs=1)
     assert seen == [[2 / 2, 0, 2 / 1]]  # of two cases; no case has t1ce
     assert run([None], frequency_weights=False)[1].modality_weight is None
@@ -111,9 +122,9 @@ def test_where_less_is_shown_than_there_is_the_weights_follow_what_was_shown():
     dropped = [[[0.2, NAN, 0.4]], [[0.3, NAN, NAN]], [[0.3, NAN, NAN]], [[NAN, NAN, 0.1]], [[0.5, NAN, NAN]]]
     loss = run(dropped, frequency_weights=True)[1]
     assert loss.shown.tolist() == [5, 4, 0, 2]
-    engine, loss = run([[[NAN, NAN, 0.4]]], frequency_weights=True, loss=loss)  # as a resumed run goes on
+    engine, loss = run([[[NAN, NAN, 0.4]]], frequency_weights=True, loss=objective(loss))  # as a resumed run goes on
     assert loss.shown.tolist() == [6, 4, 0, 3]
-    _, loss = run([[[NAN, NAN, 0.4]]], epochs=2, frequency_weights=True, loss=loss)
+    _, loss = run([[[NAN, NAN, 0.4]]], epochs=2, frequency_weights=True, loss=objective(loss))
     assert_close(loss.modality_weight, torch.tensor([7 / 4, 0, 7 / 4]))  # set before the last epoch
     assert loss.modality_weight.isfinite().all()
 

@@ -10,19 +10,18 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from scripts.losses.knowledge_distillation import KnowledgeDistillationLoss
-from scripts.losses.total import IncompleteMultiModalLoss
 from scripts.networks.outputs import AlignmentOutput, MultiModalOutput, PathOutput
+from tests.objectives import objective_of
 
-TERMS = {"soft_distillation", "latent_distillation"}
+TERMS = {"soft_distillation": 0.5, "latent_distillation": 0.1}
 ALL, NONE = [True, True], [False, False]
 
 
-def output(fused, bottleneck, teacher=None, alignment=None, encoded=(True, False)):
+def output(fused, bottleneck, teacher=None, alignment=None, acquired=(True, False)):
     """What a student says that sees one of two modalities."""
-    encoded = torch.tensor(encoded).expand(len(fused), 2)
+    acquired = torch.tensor(acquired).expand(len(fused), 2)
     return MultiModalOutput(
-        fused, [], None, fused, encoded, encoded, bottleneck=bottleneck, alignment=alignment, teacher=teacher
+        acquired, acquired, fused, fused_features=fused, bottleneck=bottleneck, alignment=alignment, teacher=teacher
     )
 
 
@@ -45,35 +44,34 @@ def test_two_voxels_by_hand():
     # latent: (1 - 2)^2 and (3 - 0)^2
     ours, theirs = (torch.tensor(values).reshape(1, 2, 1, 1) for values in ([1.0, 3.0], [2.0, 0.0]))
     student = output(torch.zeros(1, 2, 1, 2), ours, PathOutput(torch.tensor([ALL]), logits, theirs))
-    loss = KnowledgeDistillationLoss(
-        fused=0, unimodal=0, soft_distillation=3.0, latent_distillation=0.1, teacher_temperature=2.0
-    )
+    loss = objective_of(fused=0, unimodal=0, **{**TERMS, "soft_distillation": 3.0})
+    loss.terms["soft_distillation"].temperature = 2.0
     found = loss(student, torch.zeros(1, 1, 1, 2, dtype=torch.long))
-    assert_close(loss.terms["soft_distillation"], torch.tensor(2**2 * divergence))
-    assert_close(loss.terms["latent_distillation"], torch.tensor((1.0 + 9.0) / 2))
+    assert_close(loss.last.terms["soft_distillation"], torch.tensor(2**2 * divergence))
+    assert_close(loss.last.terms["latent_distillation"], torch.tensor((1.0 + 9.0) / 2))
     assert_close(found, torch.tensor(3 * 4 * divergence + 0.1 * 5.0))
 
 
 def test_it_is_the_sum_over_classes_in_torch_too():
     student, label = draw(ALL)
-    loss = KnowledgeDistillationLoss()
+    loss = objective_of(**TERMS)
     loss(student, label)
     soft = [(each / 4).log_softmax(dim=1) for each in (student.fused, student.teacher.logits)]
     expected = 16 * torch.nn.functional.kl_div(*soft, reduction="sum", log_target=True) / 16
-    assert_close(loss.terms["soft_distillation"], expected.detach())
+    assert_close(loss.last.terms["soft_distillation"], expected.detach())
 
 
 def test_a_student_that_says_what_its_teacher_says_has_only_the_task_left():
     student, label = draw(ALL, ALL)
     same = student._replace(fused=student.teacher.logits, bottleneck=student.teacher.bottleneck)
-    loss = KnowledgeDistillationLoss()
-    assert torch.equal(loss(same, label), IncompleteMultiModalLoss()(same, label))
-    assert {name: float(loss.terms[name]) for name in TERMS} == dict.fromkeys(TERMS, 0.0)
+    loss = objective_of(**TERMS)
+    assert torch.equal(loss(same, label), objective_of()(same, label))
+    assert {name: float(loss.last.terms[name]) for name in TERMS} == dict.fromkeys(TERMS, 0.0)
 
 
 def test_the_student_gets_gradients_and_the_teacher_none():
     student, label = draw(ALL)
-    KnowledgeDistillationLoss(fused=0.0)(student, label).backward()
+    objective_of(fused=0.0, **TERMS)(student, label).backward()
     for each in (student.fused, student.bottleneck):
         assert each.grad.isfinite().all() and each.grad.any()
     assert student.teacher.logits.grad is None and student.teacher.bottleneck.grad is None
@@ -82,16 +80,16 @@ def test_the_student_gets_gradients_and_the_teacher_none():
 @pytest.mark.parametrize("seen", [NONE, [True, False]])
 def test_a_sample_of_which_the_teacher_has_not_seen_all_has_the_task_alone(seen):
     student, label = draw(ALL, seen)
-    loss, alone = KnowledgeDistillationLoss(), KnowledgeDistillationLoss()
+    loss, alone = objective_of(**TERMS), objective_of(**TERMS)
     total = loss(student, label)
-    first = MultiModalOutput(*[x[:1] if isinstance(x, torch.Tensor) else x for x in student])
+    first = MultiModalOutput(*(x[:1] if isinstance(x, torch.Tensor) else x for x in student))
     first = first._replace(teacher=PathOutput(*[x[:1] for x in student.teacher[:3]]))
     taught = alone(first, label[:1])
-    second = IncompleteMultiModalLoss()(first._replace(fused=student.fused[1:]), label[1:])
+    second = objective_of()(first._replace(fused=student.fused[1:]), label[1:])
     assert_close(total, (taught + second) / 2)
     for name in TERMS:
-        assert_close(loss.terms[name], alone.terms[name] / 2)
-        assert alone.terms[name] > 0
+        assert_close(loss.last.terms[name], alone.last.terms[name])  # logged of the samples that were taught
+        assert alone.last.terms[name] > 0
     total.backward()
     assert student.bottleneck.grad[0].any() and not student.bottleneck.grad[1].any()
 
@@ -102,32 +100,32 @@ def test_bfloat16_is_compared_in_float32():
         fused=student.fused.bfloat16(), teacher=student.teacher._replace(logits=student.teacher.logits.bfloat16())
     )
     high = low._replace(fused=low.fused.float(), teacher=low.teacher._replace(logits=low.teacher.logits.float()))
-    loss, expected = KnowledgeDistillationLoss(), KnowledgeDistillationLoss()
+    loss, expected = objective_of(**TERMS), objective_of(**TERMS)
     for objective, output in ((loss, low), (expected, high)):
         objective(output, label)
-    assert loss.terms["soft_distillation"].dtype == torch.float32
-    assert torch.equal(loss.terms["soft_distillation"], expected.terms["soft_distillation"])
+    assert loss.last.terms["soft_distillation"].dtype == torch.float32
+    assert torch.equal(loss.last.terms["soft_distillation"], expected.last.terms["soft_distillation"])
 
 
 @pytest.mark.parametrize("name", sorted(TERMS))
 def test_a_term_of_weight_zero_is_left_out(name):
     student, label = draw(ALL)
-    loss = KnowledgeDistillationLoss(**{name: 0.0})
+    loss = objective_of(**{**TERMS, name: 0.0})
     assert loss(student, label).isfinite()
-    assert TERMS & set(loss.terms) == TERMS - {name}
+    assert set(TERMS) & set(loss.last.terms) == set(TERMS) - {name}
 
 
 def test_a_network_without_bottleneck_has_no_latent_term():
     student, label = draw(ALL)
-    loss = KnowledgeDistillationLoss()
+    loss = objective_of(**TERMS)
     loss(student._replace(bottleneck=None, teacher=student.teacher._replace(bottleneck=None)), label)
-    assert TERMS & set(loss.terms) == {"soft_distillation"}
+    assert set(TERMS) & set(loss.last.terms) == {"soft_distillation"}
 
 
 def test_an_output_without_teacher_is_refused():
     student, label = draw(ALL)
-    with pytest.raises(ValueError, match="the output has none; expected `train::inferer` to be .*DistillationInferer"):
-        KnowledgeDistillationLoss()(student._replace(teacher=None), label)
+    with pytest.raises(ValueError, match=r"`soft_distillation` reads .*the output has no \['teacher'\]"):
+        objective_of(**TERMS)(student._replace(teacher=None), label)
 
 
 # --- alignment -------------------------------------------------------------------------------------
@@ -154,6 +152,6 @@ def test_features_are_pulled_to_the_teachers_anchor_where_it_has_one(own, expect
     student = student._replace(
         alignment=aligned_to([2.0, 2.0], own), teacher=student.teacher._replace(alignment=theirs)
     )
-    loss = KnowledgeDistillationLoss()
+    loss = objective_of(**TERMS)
     assert loss(student, label).isfinite()
-    assert_close(loss.terms["alignment"], torch.tensor(expected).mean())
+    assert_close(loss.last.terms["alignment"], torch.tensor(expected).mean())

@@ -11,9 +11,9 @@ from torch import nn
 
 from scripts.losses.preference import lagging
 from scripts.losses.segmentation import SegmentationLoss
-from scripts.losses.total import IncompleteMultiModalLoss
 from scripts.networks.reference_checkpoint import convert_state_dict
 from scripts.networks.rfnet import RFNet
+from tests.objectives import WITH_STUDENTS, objective_of
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def learn():
         network.train().zero_grad()
         generator = torch.Generator().manual_seed(label_seed)
         label = torch.randint(network.num_classes, (1, 1, *image.shape[2:]), generator=generator)
-        loss = IncompleteMultiModalLoss()(network(image, available), label.expand(len(image), -1, *image.shape[2:]))
+        loss = objective_of()(network(image, available), label.expand(len(image), -1, *image.shape[2:]))
         loss.backward()
         return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
 
@@ -85,8 +85,8 @@ def check_training(golden, reference_case, hide):
         expected = golden(f"{name}_train")
         image, label = reference_case
         available = torch.tensor([[flag == "1" for flag in shown]])
-        output = network.train()(hide(image, acquired), available, students=True)
-        objective = IncompleteMultiModalLoss()
+        output = network.train()(hide(image, acquired), available, paths=WITH_STUDENTS)
+        objective = objective_of()
         found = plain_terms(output, objective, label)
         probabilities = output.fused.softmax(dim=1)[0].flatten(1)[:, expected["voxel_indices"]]
         for entry in entries:  # what PASSION leaves as it is stands in its entries too
@@ -97,35 +97,35 @@ def check_training(golden, reference_case, hide):
                     np.testing.assert_allclose(value.flatten(), numbers, rtol=1e-5, err_msg=f"{entry}/{term}")
             if "passion" in entry:
                 check_passion(output, label, expected, entry, deviating)
-        assert objective.terms["unimodal_per_modality"].isnan().tolist() == [flag == "0" for flag in acquired]
+        assert objective.last.terms["unimodal_per_modality"].isnan().tolist() == [flag == "0" for flag in acquired]
 
     return _check
 
 
 def check_passion(output, label, expected, entry, deviating):
     """Compare distillation, distance, gates and objective; not of modalities whose student deviates on purpose."""
-    objective = IncompleteMultiModalLoss(pixel_distillation=0.5, semantic_distillation=0.1, task_wise=True)
-    objective.coefficient = torch.from_numpy(expected["beta"])
-    objective.modality_weight = torch.from_numpy(expected["modal_weight"]) if "idt" in entry else None
-    total, terms = objective(output, label), objective.terms
+    objective = objective_of(pixel_distillation=0.5, semantic_distillation=0.1, task_wise=True)
+    objective.state.coefficient = torch.from_numpy(expected["beta"])
+    objective.state.modality_weight = torch.from_numpy(expected["modal_weight"]) if "idt" in entry else None
+    total, terms = objective(output, label), objective.last.terms
     kept = [m for m in range(4) if m not in deviating]
     rows = {
         "kl_loss": terms["pixel_distillation_per_modality"],
         "proto_loss": terms["semantic_distillation_per_modality"],
-        "dist": objective.distance[0],
+        "dist": objective.last.distance[0],
     }
     for key, row in rows.items():
         found, numbers = row.nan_to_num(nan=0.0), expected[f"{entry}/{key}"].flatten()
         np.testing.assert_allclose(found[kept], numbers[kept], rtol=1e-4, atol=1e-7, err_msg=f"{entry}/{key}")
-    if not any(output.encoded[0, m] for m in deviating):
-        gate = lagging(objective.distance, output.encoded)[0]
+    if not any(output.acquired[0, m] for m in deviating):
+        gate = lagging(objective.last.distance, output.acquired)[0]
         assert gate.tolist() == expected[f"{entry}/obj_rp_mask"].astype(bool).tolist()
         np.testing.assert_allclose(total, expected[f"{entry}/obj_loss"], rtol=1e-5)
 
 
 def plain_terms(output, objective, label):
     """The objective and its terms under the names of the reference numbers."""
-    total, terms = objective(output._replace(students=None), label), objective.terms
+    total, terms = objective(output._replace(students=None), label), objective.last.terms
     fused = SegmentationLoss()(output.fused.softmax(dim=1)[:, None], label)
     return {
         "prm_loss": terms["deep_supervision"],

@@ -40,7 +40,7 @@ def build(anchor, **settings):
 
 def distances(alignment, features, encoded):
     output = alignment.compare(features, encoded)
-    return torch.where(output.aligned, AnchorAlignmentLoss()(output), torch.nan)
+    return torch.where(output.available, AnchorAlignmentLoss()(output), torch.nan)
 
 
 # --- weights and anchors -------------------------------------------------------------------------
@@ -131,8 +131,8 @@ def test_distance_of_two_modalities_by_hand():
 def test_a_sample_without_the_anchors_modality_is_not_aligned():
     features = draw(SHOWN)
     output = AnchorAlignment(NAMES, "b").compare(features, SHOWN)
-    assert output.aligned.tolist() == [[True] * 4, [False, True, False, True], [False] * 4]
-    assert AnchorAlignment(NAMES).compare(features, SHOWN).aligned.equal(SHOWN)
+    assert output.available.tolist() == [[True] * 4, [False, True, False, True], [False] * 4]
+    assert AnchorAlignment(NAMES).compare(features, SHOWN).available.equal(SHOWN)
 
 
 # --- gradients -----------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def test_gradients_are_those_of_finite_differences(anchor, size):
 
     def value(*inputs):  # the parameters among them are changed in place
         output = alignment.compare(inputs[:2], SHOWN)
-        distance = torch.where(output.aligned, AnchorAlignmentLoss()(output), 0)
+        distance = torch.where(output.available, AnchorAlignmentLoss()(output), 0)
         return (distance, *alignment(inputs[:2], SHOWN))
 
     assert torch.autograd.gradcheck(value, [*features, *alignment.parameters()])
@@ -232,7 +232,7 @@ def test_a_sample_without_any_modality_stays_empty_and_finite(anchor):
     alignment, features = build(anchor), draw(nothing)
     assert not alignment.completed(nothing).any()
     assert all(not level.any() for level in alignment(features, nothing))
-    assert not alignment.compare(features, nothing).aligned.any()
+    assert not alignment.compare(features, nothing).available.any()
 
 
 def test_half_precision_features_stay_so_and_are_compared_in_full():

@@ -123,7 +123,7 @@ def test_samples_of_a_batch_with_different_modalities_do_not_touch_each_other(ne
     assert_close(network(pair), torch.cat([network(pair[:1]), network(pair[1:])]), **CLOSE)
     network.train()
     together, alone = network(pair), [network(pair[:1]), network(pair[1:])]
-    for name in ("fused", "unimodal", "fused_features", "encoded", "available"):
+    for name in ("fused", "unimodal", "fused_features", "acquired", "available"):
         assert_close(getattr(together, name), torch.cat([getattr(each, name) for each in alone]), **CLOSE)
     for level, logits in enumerate(together.auxiliary):
         assert_close(logits, torch.cat([each.auxiliary[level] for each in alone]), **CLOSE)
@@ -211,7 +211,7 @@ def test_evaluation_returns_the_logits_and_training_returns_everything(network, 
     assert [list(logits.shape) for logits in output.auxiliary] == [[1, 3] + [size] * 3 for size in (16, 8, 4, 2)]
     assert output.unimodal.shape == (1, 4, 3, 16, 16, 16)
     assert output.fused_features.shape == (1, 4, 16, 16, 16)
-    assert output.encoded.tolist() == [[True, False, True, True]]
+    assert output.acquired.tolist() == [[True, False, True, True]]
     assert output.available.tolist() == [[True, False, False, True]]
     assert_close(output.fused, network.eval()(hide(image, "1001")), **CLOSE)
 

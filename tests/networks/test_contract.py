@@ -13,10 +13,10 @@ from monai.bundle import ConfigParser
 from torch.testing import assert_close
 
 from scripts.engines.case_evaluator import root_cause
-from scripts.losses.total import IncompleteMultiModalLoss
 from scripts.networks.outputs import MultiModalOutput
 from scripts.networks.packing import pack
 from scripts.networks.transformer import PositionalTables
+from tests.objectives import WITH_STUDENTS, objective_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = sorted(path.stem.removeprefix("network_") for path in CONFIGS.glob("network_*.yaml"))
@@ -131,10 +131,10 @@ def test_training_gives_what_the_losses_need_and_finite_gradients(network, image
     network.train().zero_grad()
     output = network(erased(image, shown), drawn)
     label = torch.randint(NUM_CLASSES, (3, 1, *image.shape[2:]), generator=torch.Generator().manual_seed(2))
-    loss = IncompleteMultiModalLoss()(output, label)
+    loss = objective_of()(output, label)
     loss.backward()
     check_shapes(output, image)
-    assert torch.equal(output.encoded, shown) and torch.equal(output.available, drawn)
+    assert torch.equal(output.acquired, shown) and torch.equal(output.available, drawn)
     assert loss.isfinite()
     gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
     assert all(gradient.isfinite().all() for gradient in gradients.values())
@@ -190,7 +190,7 @@ def test_without_the_uni_modal_heads_nothing_else_changes(network, image, shown)
     torch.manual_seed(0)
     whole = network.train()(image, shown)
     torch.manual_seed(0)  # of dropout
-    without = network(image, shown, unimodal=False)
+    without = network(image, shown, paths=["fused", "alignment"])
     assert without.unimodal is None
     assert_close(without.fused, whole.fused, rtol=0, atol=0)
     for found, expected in zip(without.auxiliary, whole.auxiliary, strict=True):
@@ -205,15 +205,15 @@ def test_students_are_the_modalities_that_the_fusion_did_not_see_alone(network, 
     drawn = torch.zeros_like(shown)
     drawn[:, -1] = True
     drawn[0] = True
-    output = network.train()(image, drawn, students=True)
+    output = network.train()(image, drawn, paths=WITH_STUDENTS)
     taught = torch.ones_like(shown)
     taught[1:, -1] = False  # its student would be the teacher
-    assert torch.equal(output.students.taught, taught)
+    assert torch.equal(output.students.available, taught)
     assert network(image, drawn).students is None
     only = torch.full_like(image, float("nan"))
     only[:, 0] = image[:, 0]
-    nothing = network(only, students=True).students
-    assert not nothing.taught.any() and len(nothing.logits) == len(nothing.features) == 0
+    nothing = network(only, paths=WITH_STUDENTS).students
+    assert not nothing.available.any() and len(nothing.logits) == len(nothing.features) == 0
 
 
 @pytest.mark.parametrize("anchor", [None, "adaptive", "b"])
@@ -223,9 +223,9 @@ def test_single_modalities_in_one_batch_give_what_they_give_one_at_a_time(name, 
     network = without_dropout(configured(name, 3, 3, anchor)).train()  # the batch is what a GPU gets
     image = torch.randn(2, 3, *SIZES[3], generator=torch.Generator().manual_seed(1))
     image[1, 0] = float("nan")
-    one_at_a_time = network(image, students=True)
+    one_at_a_time = network(image, paths=WITH_STUDENTS)
     monkeypatch.setattr(type(network), "_one_at_a_time", lambda self, features: False)
-    together = network(image, students=True)
+    together = network(image, paths=WITH_STUDENTS)
     if together.unimodal is not None:
         assert_close(together.unimodal, one_at_a_time.unimodal, **CLOSE)
     assert len(together.students.logits) == 5
@@ -255,11 +255,11 @@ def test_alignment_is_pulled_by_what_is_acquired_and_fills_by_what_is_shown(name
     drawn = torch.tensor([[False, True, False, True], [True, False, False, False]])
     output = network(image, drawn)
     aligned = acquired if anchor != "b" else torch.tensor([[True] * 4, [False] * 4])
-    assert torch.equal(output.alignment.aligned, aligned)
-    loss = IncompleteMultiModalLoss()
+    assert torch.equal(output.alignment.available, aligned)
+    loss = objective_of()
     label = torch.randint(NUM_CLASSES, (2, 1, *SIZES[3]), generator=torch.Generator().manual_seed(2))
     loss(output, label)
-    assert torch.equal(loss.terms["alignment_per_modality"].isnan(), ~aligned.any(dim=0))
+    assert torch.equal(loss.last.terms["alignment_per_modality"].isnan(), ~aligned.any(dim=0))
     features = network.encode(image, acquired)
     assert_close(network.eval()(image, drawn), output.fused, **CLOSE)  # absence is treated as in training
     [deepest] = output.alignment.features

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from scripts.losses.total import IncompleteMultiModalLoss
 from scripts.networks.reference_checkpoint import PUBLISHED
+from tests.objectives import WITH_STUDENTS, objective_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -25,10 +25,10 @@ def test_every_gradient_has_the_norm_of_the_reference(
     image, label = reference_case
     arguments = PUBLISHED[name].arguments(reference_state_dict(name))
     network = load_reference(name, PUBLISHED[name].network(len(modalities), **arguments)).train()
-    objective = IncompleteMultiModalLoss(pixel_distillation=0.5, semantic_distillation=0.1, task_wise=True)
-    objective.coefficient = torch.from_numpy(numbers["beta"])
-    objective.modality_weight = torch.from_numpy(numbers["modal_weight"])
-    objective(network(hide(image, mask), students=True), label).backward()
+    objective = objective_of(pixel_distillation=0.5, semantic_distillation=0.1, task_wise=True)
+    objective.state.coefficient = torch.from_numpy(numbers["beta"])
+    objective.state.modality_weight = torch.from_numpy(numbers["modal_weight"])
+    objective(network(hide(image, mask), paths=WITH_STUDENTS), label).backward()
     parameters = dict(network.named_parameters())
     expected = json.loads((GOLDEN / f"{name}_gradnorms.json").read_text())[entry]
     compared = 0

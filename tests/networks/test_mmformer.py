@@ -160,11 +160,11 @@ def test_a_modality_that_was_not_drawn_keeps_its_tokens_alone(build, image):
     # the release zeroes them there, in a pass whose skip connections it keeps
     network = build(dropout=0.0).train()
     output = network(image, torch.tensor([[True, False, False, False]]))
-    assert output.encoded.all()
-    features = network.encode(image, output.encoded)
-    alone = network.fuse_alone(features, output.encoded).logits[None]
+    assert output.acquired.all()
+    features = network.encode(image, output.acquired)
+    alone = network.fuse_alone(features, output.acquired).logits[None]
     assert_close(alone[:, 1], network(image, torch.tensor([[False, True, False, False]])).fused, **CLOSE)
-    without = network.fuse_alone([*features[:-1], torch.zeros_like(features[-1])], output.encoded).logits[None]
+    without = network.fuse_alone([*features[:-1], torch.zeros_like(features[-1])], output.acquired).logits[None]
     assert without.isfinite().all() and (without - alone).abs().max() > 1e-3
 
 

@@ -51,7 +51,7 @@ def test_a_complete_sample_is_seen_and_another_one_left_out(anchor, precision):
     assert path.available.tolist() == [[True] * 3, [False] * 3, [True] * 3]
     assert (path.alignment is None) == (anchor is None)
     if anchor is not None:
-        assert torch.equal(path.alignment.aligned, path.available)
+        assert torch.equal(path.alignment.available, path.available)
         assert all(each.isfinite().all() for each in path.alignment.anchors)
     assert path.logits.isfinite().all() and path.bottleneck.isfinite().all()
     assert_close(complete.logits, expected)

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from scripts.losses.total import IncompleteMultiModalLoss
 from scripts.modalities import modality_subsets
 from scripts.networks.unet import MultiEncoderUNet
+from tests.objectives import objective_of
 
 NAN = float("nan")
 CLOSE = {"rtol": 1e-3, "atol": 1e-3}  # of logits around 1; the two voxels at the bottom amplify rounding
@@ -125,7 +125,7 @@ def test_fusing_each_modality_alone_equals_fusing_under_each_row_of_the_identity
     available = torch.tensor([[True, True, True], [False, True, True]])
     features = network.encode(torch.cat([image, image.flip(2) + 1]), available)
     students = network.fuse_alone(features, available)
-    assert torch.equal(students.taught, available) and len(students.logits) == 5
+    assert torch.equal(students.available, available) and len(students.logits) == 5
     sample, modality = available.nonzero().t()
     for m, row in enumerate(torch.eye(3, dtype=torch.bool)):
         alone = available & row
@@ -169,7 +169,7 @@ def test_loss_falls_on_a_fixed_image(build, image, hide):
     label = torch.zeros(2, 1, 18, 21, dtype=torch.long)
     label[:, :, 5:12, 6:15] = 1
     shapes = torch.cat([hide(image + 2 * label[:1], "110"), hide(image + 2 * label[:1], "011")])
-    objective, optimizer = IncompleteMultiModalLoss(), torch.optim.Adam(network.parameters(), lr=0.005)
+    objective, optimizer = objective_of(), torch.optim.Adam(network.parameters(), lr=0.005)
     values = []
     for _ in range(20):
         optimizer.zero_grad()
@@ -179,4 +179,4 @@ def test_loss_falls_on_a_fixed_image(build, image, hide):
         values.append(loss.item())
     assert values[-1] < 0.5 * values[0], values
     assert all(parameter.isfinite().all() for parameter in network.parameters())
-    assert set(objective.terms) == {"fused", "unimodal", "unimodal_per_modality", "total"}
+    assert set(objective.last.terms) == {"fused", "unimodal", "unimodal_per_modality", "total"}

@@ -53,7 +53,7 @@ def test_terms_of_the_loss_are_finite(traced):
 def test_heads_that_a_network_lacks_are_not_listed(tiny):
     parser, _ = merge([TRAIN, str(Path(TRAIN).with_name("network_segresnet.yaml"))], tiny)
     network, loss = list(trace(parser))[-2:]
-    assert list(network.items) == ["fused", "fused_features", "encoded", "available"]
+    assert list(network.items) == ["acquired", "available", "fused", "fused_features"]
     assert list(loss.items) == ["fused", "total"] and all(value.isfinite() for value in loss.items.values())
     parts = [part.id for part in gradients(parser.get_parsed_content("network"), NAMES)]
     assert parts == ["network.body", "network.head"]

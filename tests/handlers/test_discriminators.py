@@ -8,16 +8,19 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.utils import AdversarialIterationEvents as Moments
+from monai.engines import SupervisedTrainer
+from monai.engines.utils import IterationEvents
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.data.datalist import read_section
 from scripts.engines.batches import prepare_batch
-from scripts.engines.co_training import CoTrainer
 from scripts.evaluation.tables import read_scores
-from scripts.inferers.co_training import CoTrainingInferer
-from scripts.losses.adversarial import AdversarialLoss
-from scripts.losses.co_training import CoTrainingLoss
+from scripts.handlers.discriminators import DiscriminatorHandler
+from scripts.inferers.training import TrainingInferer
+from scripts.losses.adversarial import AdversarialTerm
+from scripts.losses.co_training import ConsistencyTerm, FullDiceTerm, MissingDiceTerm
+from scripts.losses.objective import Objective
+from scripts.losses.task import UnimodalTerm
 from scripts.networks.discriminators import PathDiscriminators
 from scripts.networks.unet import MultiEncoderUNet
 
@@ -38,23 +41,30 @@ def case(seed, lacking=()):
 SINGLE = case(1, lacking=(0, 2))
 
 
-def co_trainer(batches, learning_rate=0.05, accumulation_steps=1, **weights):
-    """A trainer of a small network in 2D for one epoch."""
+def co_trainer(batches, learning_rate=0.05, accumulation_steps=1, entropy=0.001, knowledge=0.0002):
+    """A trainer of a small network in 2D for one epoch, and the handler of its discriminators."""
     torch.manual_seed(0)
     network = MultiEncoderUNet(3, 3, spatial_dims=2, width=2)
     judges = PathDiscriminators(network, spatial_dims=2, width=4)
     for judge in judges.judges.values():
         torch.nn.init.normal_(judge.final_conv.conv.weight)  # so that it has an opinion from the beginning
     optimizers = [torch.optim.SGD(each.parameters(), lr=learning_rate) for each in (network, judges)]
+    objective = Objective(
+        {
+            "full_dice": FullDiceTerm(),
+            "missing_dice": MissingDiceTerm(),
+            "consistency": ConsistencyTerm(),
+            "unimodal": UnimodalTerm(),
+            "entropy_adversarial": AdversarialTerm(judges, "entropy", entropy),
+            "knowledge_adversarial": AdversarialTerm(judges, "knowledge", knowledge),
+        }
+    )
     torch.manual_seed(0)  # of the subsets
-    return CoTrainer(
+    trainer = SupervisedTrainer(
         network=network,
         optimizer=optimizers[0],
-        loss_function=CoTrainingLoss(),
-        discriminators=judges,
-        discriminator_optimizer=optimizers[1],
-        adversarial_loss=AdversarialLoss(**weights),
-        inferer=CoTrainingInferer(),
+        loss_function=objective,
+        inferer=TrainingInferer(objective.paths),
         accumulation_steps=accumulation_steps,
         device="cpu",
         max_epochs=1,
@@ -63,6 +73,9 @@ def co_trainer(batches, learning_rate=0.05, accumulation_steps=1, **weights):
         optim_set_to_none=True,
         decollate=False,
     )
+    trainer.discriminators = judges
+    DiscriminatorHandler(objective, optimizers[1], ["a", "b", "c"]).attach(trainer)
+    return trainer
 
 
 def gradients(module):
@@ -82,13 +95,13 @@ def test_neither_step_leaves_a_gradient_in_the_weights_of_the_other():
     def note(engine, moment):
         found[moment] = gradients(engine.network), gradients(engine.discriminators)
 
-    for moment in (Moments.GENERATOR_BACKWARD_COMPLETED, Moments.DISCRIMINATOR_BACKWARD_COMPLETED):
-        trainer.add_event_handler(moment, note, moment)
+    for moment in (IterationEvents.BACKWARD_COMPLETED, IterationEvents.MODEL_COMPLETED):
+        trainer.add_event_handler(moment, note, moment)  # behind the handler, which is attached already
     trainer.run()
-    network, judges = found[Moments.GENERATOR_BACKWARD_COMPLETED]
+    network, judges = found[IterationEvents.BACKWARD_COMPLETED]
     assert any(gradient is not None and gradient.abs().max() > 0 for gradient in network)
     assert all(gradient is None for gradient in judges)
-    network_after, judges = found[Moments.DISCRIMINATOR_BACKWARD_COMPLETED]
+    network_after, judges = found[IterationEvents.MODEL_COMPLETED]
     for before, after in zip(network, network_after, strict=True):
         assert before is after is None or torch.equal(before, after)
     assert all(gradient is not None and gradient.isfinite().all() for gradient in judges)
@@ -102,23 +115,23 @@ def test_each_discriminator_reaches_the_network_by_its_weight(name):
         trainer = co_trainer([case(0)], **{"entropy": 0.0, "knowledge": 0.0, name: weight})
         trainer.run()
         moved.append(weights_of(trainer)[0])
-        total = trainer.state.output["loss"].item()
-        expected = trainer.state.output["reconstruction_loss"] + trainer.state.output["generator_loss"]
-        assert total == pytest.approx(expected.item()) == pytest.approx(trainer.loss_function.terms["total"].item())
+        terms = trainer.loss_function.last.terms
+        assert (f"{name}_adversarial" in terms) == (weight > 0)
+        assert trainer.state.output["loss"].item() == pytest.approx(terms["total"].item())
     assert moved[1].isfinite().all() and not torch.equal(*moved)
 
 
 @pytest.mark.parametrize("warming_up", [False, True])
 def test_a_batch_without_missing_path_or_of_a_warm_up_moves_no_discriminator(warming_up):
     trainer = co_trainer([case(0) if warming_up else SINGLE])
-    trainer.loss_function.warming_up = warming_up
+    trainer.loss_function.state.warming_up = warming_up
     before = weights_of(trainer)
     trainer.run()
     after = weights_of(trainer)
     assert after[0].isfinite().all() and not torch.equal(before[0], after[0])
     assert torch.equal(before[1], after[1])
-    terms = trainer.loss_function.terms
-    assert terms["total"].isfinite() and all(terms[name].isnan() for name in PLAYERS)
+    assert trainer.loss_function.last.terms["total"].isfinite()
+    assert not any("discriminator" in name for name in trainer.state.metrics)
 
 
 def test_accumulated_gradients_are_those_of_the_larger_batch():
@@ -143,19 +156,9 @@ def test_the_last_step_of_an_epoch_is_made_of_what_is_left():
     assert steps == [2, 3]
 
 
-def test_what_the_trainer_cannot_do_is_refused():
-    with pytest.raises(ValueError, match="`accumulation_steps` is 0; expected 1 or more"):
-        co_trainer([SINGLE], accumulation_steps=0)
-    made = co_trainer([SINGLE])
-    players = {name: getattr(made, name) for name in ("network", "optimizer", "loss_function", "discriminators")}
-    players.update(discriminator_optimizer=made.discriminator_optimizer, adversarial_loss=made.adversarial_loss)
-    with pytest.raises(ValueError, match="`amp` is set; expected false. Use `precision: bfloat16`"):
-        CoTrainer(**players, device="cpu", max_epochs=1, train_data_loader=[SINGLE], amp=True)
-
-
-def test_the_state_of_the_engine_is_plain_numbers():
-    state = co_trainer([SINGLE]).state_dict()
-    assert all(isinstance(value, (int, type(None))) for value in state.values()), state
+def test_an_objective_without_a_discriminator_is_refused():
+    with pytest.raises(ValueError, match=r"terms \['full_dice'\] have no discriminator; expected an AdversarialTerm"):
+        DiscriminatorHandler(Objective({"full_dice": FullDiceTerm()}), None, ["a"])
 
 
 def run(workflow, folder, *files, **overrides):
@@ -187,7 +190,7 @@ def test_the_ramp_follows_the_length_of_the_run(workflow):
     # 80 of 300 epochs
     for epochs, ramp in ((300, 80), (12, 3.2)):
         made = workflow(*FILES, max_epochs=epochs).parser
-        assert made.get_parsed_content("loss").ramp == pytest.approx(ramp)
+        assert made.get_parsed_content("loss").terms["consistency"].ramp == pytest.approx(ramp)
 
 
 def segment(workflow, folder, phantoms, modalities, *files):

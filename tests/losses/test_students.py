@@ -10,8 +10,8 @@ from torch.testing import assert_close
 
 from scripts.losses.pixel_distillation import PixelDistillation
 from scripts.losses.prototype_distillation import PrototypeDistillation
-from scripts.losses.total import IncompleteMultiModalLoss
 from scripts.networks.rfnet import RFNet
+from tests.objectives import WITH_STUDENTS, objective_of
 
 WEIGHTS = {"pixel_distillation": 0.5, "semantic_distillation": 0.1}
 
@@ -33,10 +33,10 @@ def batch(hide):
 
 def test_terms_are_those_of_each_student_and_nothing_for_a_single_modality(network, batch):
     image, label = batch
-    output = network(image, students=True)
-    objective = IncompleteMultiModalLoss(**WEIGHTS)
+    output = network(image, paths=WITH_STUDENTS)
+    objective = objective_of(**WEIGHTS)
     objective(output, label)
-    assert output.students.taught.tolist() == [[True, False, True], [False, False, False]]
+    assert output.students.available.tolist() == [[True, False, True], [False, False, False]]
     pixel, size = PixelDistillation(), [12, 12, 12]
     students = output.students
     for row, m in enumerate((0, 2)):
@@ -45,47 +45,49 @@ def test_terms_are_those_of_each_student_and_nothing_for_a_single_modality(netwo
             expected = expected + 0.5**level * pixel(logits[row][None, None], teacher[:1], size)
         prototype = PrototypeDistillation(3)(students.features[row][None, None], output.fused_features[:1], label[:1])
         seen = 1 if m == 0 else 2  # the second sample has the third modality too, and costs nothing
-        assert_close(objective.terms["pixel_distillation_per_modality"][m], expected.detach()[0, 0] / seen)
-        assert_close(objective.terms["semantic_distillation_per_modality"][m], prototype.loss.detach()[0, 0] / seen)
-        assert_close(objective.distance[0, m], prototype.distance[0, 0])
-    assert objective.distance[1, 2] == 0 and objective.distance.isnan().tolist()[1] == [True, True, False]
+        assert_close(objective.last.terms["pixel_distillation_per_modality"][m], expected.detach()[0, 0] / seen)
+        assert_close(
+            objective.last.terms["semantic_distillation_per_modality"][m], prototype.loss.detach()[0, 0] / seen
+        )
+        assert_close(objective.last.distance[0, m], prototype.distance[0, 0])
+    assert objective.last.distance[1, 2] == 0 and objective.last.distance.isnan().tolist()[1] == [True, True, False]
 
 
 def test_total_is_the_sum_of_its_weighted_terms(network, batch):
     image, label = batch
-    output = network(image, students=True)
-    objective = IncompleteMultiModalLoss(**WEIGHTS)
+    output = network(image, paths=WITH_STUDENTS)
+    objective = objective_of(**WEIGHTS)
     total = objective(output, label)
-    terms = objective.terms
+    terms = objective.last.terms
     plain = terms["fused"] + terms["deep_supervision"] + terms["unimodal"]
     assert_close(total.detach(), plain + 0.5 * terms["pixel_distillation"] + 0.1 * terms["semantic_distillation"])
-    assert_close(IncompleteMultiModalLoss()(output._replace(students=None), label).detach(), plain)
+    assert_close(objective_of()(output._replace(students=None), label).detach(), plain)
 
 
 def test_gate_coefficient_and_weight_meet_each_term_once(network, batch):
     image, label = batch
-    output = network(image[:1], students=True)
-    objective = IncompleteMultiModalLoss(**WEIGHTS, task_wise=True)
-    objective.coefficient, objective.modality_weight = torch.tensor([2.0, 1, 3]), torch.tensor([5.0, 1, 7])
+    output = network(image[:1], paths=WITH_STUDENTS)
+    objective = objective_of(**WEIGHTS, task_wise=True)
+    objective.state.coefficient, objective.state.modality_weight = torch.tensor([2.0, 1, 3]), torch.tensor([5.0, 1, 7])
     total = objective(output, label[:1])
-    terms, far = objective.terms, objective.distance[0].nan_to_num().argmax()
+    terms, far = objective.last.terms, objective.last.distance[0].nan_to_num().argmax()
     gate = torch.zeros(3)
     gate[far] = 1  # of two modalities the one that is further away
-    both = objective.coefficient * objective.modality_weight
+    both = objective.state.coefficient * objective.state.modality_weight
     values = {name: terms[f"{name}_per_modality"].nan_to_num() for name in (*WEIGHTS, "unimodal")}
     expected = terms["fused"] + terms["deep_supervision"] + (gate * both * values["unimodal"]).sum()
     expected = expected + 0.5 * (both * values["pixel_distillation"]).sum()
-    expected = expected + 0.1 * (gate * objective.modality_weight * values["semantic_distillation"]).sum()
+    expected = expected + 0.1 * (gate * objective.state.modality_weight * values["semantic_distillation"]).sum()
     assert_close(total.detach(), expected)
 
 
 def test_while_warming_up_only_the_unimodal_heads_count(network, batch):
     image, label = batch
-    output = network(image, students=True)
-    objective = IncompleteMultiModalLoss(**WEIGHTS, task_wise=True)
-    objective.warming_up = True
+    output = network(image, paths=WITH_STUDENTS)
+    objective = objective_of(**WEIGHTS, task_wise=True)
+    objective.state.warming_up = True
     total = objective(output, label)
-    assert_close(total.detach(), objective.terms["unimodal"])
+    assert_close(total.detach(), objective.last.terms["unimodal"])
     total.backward()
     assert network.segment.weight.grad is None
     gradient = network.unimodal_decoder.segment.weight.grad
@@ -94,8 +96,8 @@ def test_while_warming_up_only_the_unimodal_heads_count(network, batch):
 
 def test_students_teach_the_shared_decoder_and_leave_the_teacher_alone(network, batch):
     image, label = batch
-    output = network(image[:1], students=True)
-    IncompleteMultiModalLoss(0, 0, 0, **WEIGHTS)(output, label[:1]).backward()
+    output = network(image[:1], paths=WITH_STUDENTS)
+    objective_of(fused=0, deep_supervision=0, unimodal=0, **WEIGHTS)(output, label[:1]).backward()
     gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
     assert all(gradient.isfinite().all() for gradient in gradients.values())
     assert gradients["stages.0.merge.0.conv.weight"].any() and gradients["encoders.0.first.0.conv.weight"].any()
@@ -104,22 +106,27 @@ def test_students_teach_the_shared_decoder_and_leave_the_teacher_alone(network, 
 
 def test_distance_alone_costs_no_gradient(network, batch):
     image, label = batch
-    output = network(image[:1], students=True)
-    objective = IncompleteMultiModalLoss(0, 0, 0, task_wise=True)
+    output = network(image[:1], paths=WITH_STUDENTS)
+    objective = objective_of(fused=0, deep_supervision=0, unimodal=0, semantic_distillation=0, task_wise=True)
     total = objective(output, label[:1])
-    assert total == 0 and objective.distance.nansum() > 0
-    assert "pixel_distillation" not in objective.terms
+    assert total == 0 and objective.last.distance.nansum() > 0
+    assert "pixel_distillation" not in objective.last.terms
 
 
-@pytest.mark.parametrize("options", [{"pixel_distillation": 0.5}, {"semantic_distillation": 0.1}, {"task_wise": True}])
-def test_an_objective_that_needs_students_says_so(network, batch, options):
+def test_gates_without_a_term_that_measures_distances_are_refused(network, batch):
     image, label = batch
-    with pytest.raises(ValueError, match="the network gave no students; expected `train::inferer::students` to be"):
-        IncompleteMultiModalLoss(**options)(network(image), label)
+    with pytest.raises(ValueError, match="none of the terms .*'fused'.* measures them; expected `semantic"):
+        objective_of(task_wise=True)(network(image), label)
 
 
 def test_coefficients_are_part_of_the_state():
-    objective, other = IncompleteMultiModalLoss(), IncompleteMultiModalLoss()
-    objective.coefficient = torch.tensor([0.5, 1.5])
+    objective, other = objective_of(), objective_of()
+    objective.state.coefficient = torch.tensor([0.5, 1.5])
     other.load_state_dict(objective.state_dict())
-    assert torch.equal(other.coefficient, objective.coefficient)
+    assert torch.equal(other.state.coefficient, objective.state.coefficient)
+
+
+def test_an_output_without_the_students_that_a_term_reads_is_refused(network, batch):
+    image, label = batch
+    with pytest.raises(ValueError, match=r"`pixel_distillation` reads .*the output has no \['students'\]; expected"):
+        objective_of(pixel_distillation=0.5)(network(image), label)
