@@ -25,8 +25,10 @@ PLACES = {
     "docs/reference/labels.md": "| `--layout` | data | files of a case |\n| --- | --- | --- |\n",
     "tests/data/test_label_conventions.py": "MEANINGS = {\n",
 }
-# What finds the additions by itself, and of the many combinations those that differ from the networks that are there
-CONFIGS = "tests/test_configs.py"
+ADDED = ("max_fusion", "hide_one", "agreement", "prostate")
+CONFIGS = "tests/test_configs.py"  # which finds the additions by itself
+TRAINING = "test_every_network_trains_in_every_setting_and_by_every_method"
+# Of the many trainings with something added, those that differ from what is there
 TRAININGS = [
     "network_max_fusion.yaml+setting_pdt.yaml",
     "network_max_fusion.yaml+setting_hide_one.yaml",
@@ -36,8 +38,7 @@ TRAININGS = [
     "network_m2ftrans.yaml+setting_hide_one.yaml",
     "network_segresnet.yaml+setting_idt.yaml+method_agreement.yaml",
 ]
-TRAINING = "test_every_network_trains_in_every_setting_and_by_every_method"
-ADDED = ("max_fusion", "hide_one", "agreement", "prostate")
+OF_DATA = ("test_label_conventions", "test_data_document")
 
 
 @pytest.fixture(scope="module")
@@ -63,18 +64,6 @@ def copy(tmp_path_factory):
     return folder
 
 
-def run_tests(folder, *arguments):
-    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", *arguments]
-    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True)
-
-
-def passed(result):
-    """How many tests passed; the report of those that did not is shown."""
-    assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
-    return int(re.search(r"(\d+) passed", result.stdout)[1])
-
-
 def test_the_page_adds_a_network_a_setting_a_loss_and_a_data_set():
     kinds = {re.match(r"(scripts/(networks|transforms|losses)|configs/\w+?_|tests/\w+)", path)[0] for path in BLOCKS
              if path not in PLACES}  # fmt: skip
@@ -85,17 +74,21 @@ def test_the_page_adds_a_network_a_setting_a_loss_and_a_data_set():
     assert set(PLACES) <= set(BLOCKS)
 
 
-def test_configurations_and_documents_stay_green_with_everything_that_the_page_adds(copy):
-    quick = run_tests(copy, CONFIGS, "-k", f"({' or '.join(ADDED)}) and not {TRAINING}")
-    assert passed(quick) > 20
-    trainings = run_tests(copy, *(f"{CONFIGS}::{TRAINING}[{files}]" for files in TRAININGS))
-    assert passed(trainings) == len(TRAININGS)
-
-
-def test_the_tests_on_the_page_and_those_of_data_pass(copy):
+def test_everything_stays_green_with_what_the_page_adds(copy):
     written = [path for path in BLOCKS if path.startswith("tests/") and path not in PLACES]
-    result = run_tests(copy, *written, "tests/data/test_label_conventions.py", "tests/data/test_data_document.py")
-    assert passed(result) > 10
+    files = [CONFIGS, *written, *(f"tests/data/{name}.py" for name in OF_DATA)]
+    trainings = " or ".join(f"({' and '.join(re.split('[+]', files))})" for files in TRAININGS)
+    chosen = f"({' or '.join([*ADDED, *OF_DATA])}) and (not {TRAINING} or {trainings})"
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(copy)}
+    command = [sys.executable, "-m", "pytest", "-q", *files, "-k", chosen, "-rA"]
+    result = subprocess.run(command, cwd=copy, env=settings, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
+    passed = re.findall(r"^PASSED (.*)$", result.stdout, flags=re.MULTILINE)
+    assert sorted(TRAININGS) == sorted(re.search(r"\[(.*)\]", name)[1] for name in passed if TRAINING in name)
+    for name in (*written, *(f"{CONFIGS}::test_{each}" for each in ("every_id", "the_properties", "expressions"))):
+        assert any(each.startswith(name) for each in passed), name
+    for word in ADDED:
+        assert sum(word in name for name in passed if name.startswith(CONFIGS)) > 5, word
 
 
 def test_what_the_page_adds_is_in_the_style_of_the_house(copy):

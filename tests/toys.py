@@ -53,8 +53,7 @@ def write_toys(folder: Path, overlay: Path) -> dict[str, Any]:
         classes = _classes(shape, settings["num_classes"])
         values = np.array([convention.write[each] for each in range(settings["num_classes"])])[classes]
         inside = np.linalg.norm(_from_middle(shape), axis=-1) < 1
-        files = {layout_name: pattern for layout_name, pattern in fitting[0]["images"].items()}
-        for name, pattern in files.items():
+        for pattern in fitting[0]["images"].values():
             signal = random.uniform(200, 900, settings["num_classes"])[classes] + random.normal(0, 20, shape)
             image = np.where(inside, np.abs(signal) + 1, 0).astype(np.int16)
             nib.save(nib.Nifti1Image(image, affine), folder / f"{pattern.format(case=f'toy_{case}')}.nii.gz")

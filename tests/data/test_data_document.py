@@ -6,15 +6,21 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
+
+import fire
 
 from scripts.data.datalist import read_section
 from scripts.data.label_conventions import convention_names, get_convention
 from scripts.data.layouts import read_layout_file
 from scripts.data.missing_rate import assign_availability
+from scripts.tools import trace_case
 from scripts.tools.make_datalist import MakeDatalist
+from scripts.tools.make_phantoms import MakePhantoms
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 LABELS, TEXT = ((DOCS / name).read_text(encoding="utf-8") for name in ("reference/labels.md", "how_to/data.md"))
 MEANINGS = {0: "background", 1: "NCR", 2: "ED", 3: "ET", None: "refused"}
 RATES = "t1=0.2,t1ce=0.4,flair=0.6,t2=0.8"
@@ -71,6 +77,27 @@ def test_audit_is_the_one_that_the_command_prints(tmp_path, capsys):
     assert example in capsys.readouterr().out
     listed = json.loads((tmp_path / "idt.json").read_text())["training"][0]["images"]
     assert list(listed) == ["t1ce", "t1"]  # as in the example of a datalist
+
+
+def command(name: str) -> list[str]:
+    """Arguments of the command of the document that works on the phantoms."""
+    commands = re.sub(r" \\\n *", " ", TEXT).splitlines()
+    (found,) = [line for line in commands if line.startswith(f"    incomplete-seg {name} ") and "data/phantoms" in line]
+    return shlex.split(found)[2:]
+
+
+def test_the_case_that_is_traced_is_one_of_the_phantoms_that_the_commands_before_made(tmp_path, monkeypatch, capsys):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    fire.Fire(MakePhantoms, command("phantoms"))
+    fire.Fire(MakeDatalist, command("datalist"))
+    capsys.readouterr()
+    arguments = command("trace-case")
+    fire.Fire(trace_case.main, arguments)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[-2:] == ["case", arguments[-1]]
+    encoders = {line.split()[-1]: "norm" in line for line in lines if line.startswith("network.encoders.")}
+    assert encoders == {"flair": False, "t1ce": True, "t1": True, "t2": False}, "as in the example of a datalist"
 
 
 def test_rates_that_are_met_are_those_of_the_text():

@@ -44,10 +44,15 @@ class NotRun(NamedTuple):
     reason: str
 
 
+def by(*tests: str) -> Tested:
+    return Tested(tests)
+
+
 HERE = "run by a test of this file, as it stands"
+DOCUMENT = "tests/data/test_data_document.py::"
+PHANTOMS, DATALIST = "tests/phantom/test_phantom_dataset.py::", "tests/tools/test_make_datalist.py::"
 WORKFLOWS, CONFIGS = "tests/test_workflows.py::", "tests/test_configs.py::"
 TRAINED = f"{CONFIGS}test_every_network_trains_in_every_setting_and_by_every_method"
-RESUMED = "tests/test_resume.py::test_a_killed_training_goes_on_to_the_same_numbers"
 EVALUATED = f"{WORKFLOWS}test_every_case_is_scored_for_exactly_the_subsets_it_has"
 SEGMENTED = f"{WORKFLOWS}test_a_label_map_lies_on_the_grid_of_its_images"
 SERVER, SITES = "tests_label/test_server.py::", "tests_federated/test_simulator.py::"
@@ -62,68 +67,171 @@ KNOWN: list[tuple[str, Tested | NotRun | str]] = [
     (r"source \.venv\S*/bin/activate|cd \S+|mkdir -p \S+( \S+)?|git clone <.*", NotRun("changes the shell or copies")),
     (r"pip install (\.|\"\.\[mlflow\]\")", NotRun("a fresh environment is needed; see .ci/run")),
     (r"tensorboard --logdir \S+|mlflow ui .*", NotRun("opens a server that a person looks at")),
-    (r"python -m pytest tests/test_configs\.py -k .*", Tested(("tests/test_adding.py::test_configurations_and_documents_stay_green_with_everything_that_the_page_adds",))),  # fmt: skip  # noqa: E501
+    (
+        r"python -m pytest tests/test_configs\.py -k .*",
+        by("tests/test_adding.py::test_everything_stays_green_with_what_the_page_adds"),
+    ),
     (r"for file in model\.pt training\.json; do git show .*", NotRun("needs the history, which a package has not")),
     # workflows of MONAI: training
-    (r"(OMP_NUM_THREADS=1 )?python -m monai\.bundle run training .*train_phantom\.yaml.*", NotRun("more than an hour; tests/test_weights_that_ship.py trains with these files for a few steps")),  # fmt: skip  # noqa: E501
-    (r"python -m monai\.bundle run training .*--resume true", Tested(("tests/test_resume.py",))),
-    (r"python -m monai\.bundle run training .*--tracking mlflow", Tested(("tests/test_tracking.py::test_the_run_is_finished_and_has_its_configuration",))),  # fmt: skip  # noqa: E501
-    (r"python -m monai\.bundle run training .*dataset_myops2020\.yaml.*", Tested((f"{HEARTS}test_training_on_slices_learns_with_finite_weights",))),  # fmt: skip  # noqa: E501
-    (r"python -m monai\.bundle run training .*finetune\.yaml.*", Tested(("tests/test_weights_that_ship.py",))),
-    (r"python -m monai\.bundle run training .*(max_fusion|prostate).*", Tested(("tests/test_adding.py::test_configurations_and_documents_stay_green_with_everything_that_the_page_adds",))),  # fmt: skip  # noqa: E501
-    (r"(GOMP_SPINCOUNT=\d+ )?python -m monai\.bundle run training .*", Tested((TRAINED, f"{WORKFLOWS}test_a_run_leaves_checkpoints_a_model_a_record_and_curves"))),  # fmt: skip  # noqa: E501
-    (r"torchrun --standalone .*", Tested(("tests/test_multi_gpu.py",))),
+    (
+        r"(OMP_NUM_THREADS=1 )?python -m monai\.bundle run training .*train_phantom\.yaml.*",
+        NotRun("more than an hour; tests/test_weights_that_ship.py trains with these files for a few steps"),
+    ),
+    (r"python -m monai\.bundle run training .*--resume true", by("tests/test_resume.py")),
+    (
+        r"python -m monai\.bundle run training .*--tracking mlflow",
+        by("tests/test_tracking.py::test_the_run_is_finished_and_has_its_configuration"),
+    ),
+    (
+        r"python -m monai\.bundle run training .*dataset_myops2020\.yaml.*",
+        by(f"{HEARTS}test_training_on_slices_learns_with_finite_weights"),
+    ),
+    (r"python -m monai\.bundle run training .*finetune\.yaml.*", by("tests/test_weights_that_ship.py")),
+    (
+        r"python -m monai\.bundle run training .*(max_fusion|prostate).*",
+        by("tests/test_adding.py::test_everything_stays_green_with_what_the_page_adds"),
+    ),
+    (
+        r"(GOMP_SPINCOUNT=\d+ )?python -m monai\.bundle run training .*",
+        by(TRAINED, f"{WORKFLOWS}test_a_run_leaves_checkpoints_a_model_a_record_and_curves"),
+    ),
+    (r"torchrun --standalone .*", by("tests/test_multi_gpu.py")),
     (r"torchrun --nnodes=2 .*", NotRun("needs two machines, see docs/reference/never_run.md")),
     # evaluation and inference
-    (r"python -m monai\.bundle run evaluating .*calibrate\.yaml.*", Tested(("tests/test_calibration_workflow.py::test_fitting_leaves_temperatures_beside_the_weights",))),  # fmt: skip  # noqa: E501
-    (r"python -m monai\.bundle run evaluating .*--temperature_scaling true", Tested(("tests/test_calibration_workflow.py::test_an_evaluation_has_the_error_of_each_case_with_and_without_scaling", "tests/test_calibration_workflow.py::test_maps_of_a_patient_lie_on_its_grid_and_agree_with_the_label_map"))),  # fmt: skip  # noqa: E501
-    (r"python -m monai\.bundle run evaluating .*inference\.yaml.*dataset_myops2020\.yaml.*", Tested((f"{HEARTS}test_patients_are_segmented_from_what_they_have_on_their_own_grid",))),  # fmt: skip  # noqa: E501
-    (r"python -m monai\.bundle run evaluating .*dataset_myops2020\.yaml.*", Tested((f"{HEARTS}test_every_region_and_every_subset_is_scored",))),  # fmt: skip  # noqa: E501
-    (r"python -m monai\.bundle run evaluating .*FL_global_model\.pt.*", Tested((f"{SITES}test_the_global_network_segments_a_patient",))),  # fmt: skip  # noqa: E501
-    (r"python -m monai\.bundle run evaluating .*inference\.yaml.*", Tested((SEGMENTED,))),
-    (r"python -m monai\.bundle run evaluating .*evaluate\.yaml.*", Tested((EVALUATED,))),
+    (
+        r"python -m monai\.bundle run evaluating .*calibrate\.yaml.*",
+        by("tests/test_calibration_workflow.py::test_fitting_leaves_temperatures_beside_the_weights"),
+    ),
+    (
+        r"python -m monai\.bundle run evaluating .*--temperature_scaling true",
+        by(
+            "tests/test_calibration_workflow.py::test_an_evaluation_has_the_error_of_each_case_with_and_without_scaling",
+            "tests/test_calibration_workflow.py::test_maps_of_a_patient_lie_on_its_grid_and_agree_with_the_label_map",
+        ),
+    ),
+    (
+        r"python -m monai\.bundle run evaluating .*inference\.yaml.*dataset_myops2020\.yaml.*",
+        by(f"{HEARTS}test_patients_are_segmented_from_what_they_have_on_their_own_grid"),
+    ),
+    (
+        r"python -m monai\.bundle run evaluating .*dataset_myops2020\.yaml.*",
+        by(f"{HEARTS}test_every_region_and_every_subset_is_scored"),
+    ),
+    (
+        r"python -m monai\.bundle run evaluating .*FL_global_model\.pt.*",
+        by(f"{SITES}test_the_global_network_segments_a_patient"),
+    ),
+    (r"python -m monai\.bundle run evaluating .*inference\.yaml.*", by(SEGMENTED)),
+    (r"python -m monai\.bundle run evaluating .*evaluate\.yaml.*", by(EVALUATED)),
     # exports, packages
-    (r"python -m monai\.bundle ckpt_export .*", Tested(("tests/test_model_zoo.py::test_torchscript_says_what_the_network_says_of_every_subset",))),  # fmt: skip  # noqa: E501
-    (r"python -m monai\.bundle onnx_export .*", Tested(("tests/test_model_zoo.py::test_onnx_says_what_the_network_says_of_every_subset",))),  # fmt: skip  # noqa: E501
-    (r"python -m monai\.bundle download .*", Tested(("tests/tools/test_verify_bundle.py::test_the_downloaded_copy_segments_as_the_original_does",))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg package .*", Tested(("tests/tools/test_verify_bundle.py::test_what_is_packed_is_printed_with_its_hashes",))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg verify", Tested(("tests/tools/test_verify_bundle.py::test_the_downloaded_copy_passes_the_checks_of_the_zoo",))),  # fmt: skip  # noqa: E501
+    (
+        r"python -m monai\.bundle ckpt_export .*",
+        by("tests/test_model_zoo.py::test_torchscript_says_what_the_network_says_of_every_subset"),
+    ),
+    (
+        r"python -m monai\.bundle onnx_export .*",
+        by("tests/test_model_zoo.py::test_onnx_says_what_the_network_says_of_every_subset"),
+    ),
+    (
+        r"python -m monai\.bundle download .*",
+        by("tests/tools/test_verify_bundle.py::test_the_downloaded_copy_segments_as_the_original_does"),
+    ),
+    (
+        r"incomplete-seg package .*",
+        by("tests/tools/test_verify_bundle.py::test_what_is_packed_is_printed_with_its_hashes"),
+    ),
+    (
+        r"incomplete-seg verify",
+        by("tests/tools/test_verify_bundle.py::test_the_downloaded_copy_passes_the_checks_of_the_zoo"),
+    ),
     # the commands of the package
     (r"incomplete-seg --help|incomplete-seg show-config .*", HERE),
     (r"incomplete-seg (phantoms|segment) .*data/first.*", HERE),
-    (r"incomplete-seg (phantoms|datalist|trace-case) .*data/phantoms( .*|/idt.*)--(training 20|missing_rates|case) .*", Tested(("tests/data/test_data_document.py::test_the_case_that_is_traced_is_one_of_the_phantoms_that_the_commands_before_made",))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg phantoms .*", Tested(("tests/phantom/test_phantom_dataset.py::test_the_tool_makes_phantoms_and_says_where", "tests/phantom/test_phantom_dataset.py::test_the_tool_makes_phantoms_of_the_variety_asked_for"))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg draw-phantoms .*", Tested(("tests/phantom/test_phantom_dataset.py::test_the_figure_shows_the_variety_asked_for",))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg datalist .*--folds .*", Tested(("tests/tools/test_make_datalist.py::test_folds_are_written_to_a_file_each",))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg datalist .*bssfp.*", Tested(("tests/tools/test_make_datalist.py::test_hearts_have_the_published_order_of_modalities_and_rates_without_further_options",))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg datalist .*data/brats2021,data/own.*", Tested(("tests/tools/test_make_datalist.py::test_command_line_makes_one_datalist_of_all_real_cases",))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg datalist .*", Tested(("tests/tools/test_make_datalist.py::test_split_datalist_records_how_it_was_made_and_prints_the_audit", "tests/data/test_layouts.py"))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg segment .*", Tested(("tests/tools/test_segment.py::test_a_patient_is_segmented_from_any_folder_with_a_progress_bar", "tests/test_segment.py::test_every_form_gives_the_same_label_map_and_nothing_is_written_unasked"))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg report .*", Tested(("tests/report/test_report.py",))),
-    (r"incomplete-seg compare .*", Tested(("tests/tools/test_compare_evaluations.py::test_the_comparison_is_written_as_markdown_and_as_a_table",))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg study .*", Tested(("tests/tools/test_run_study.py::test_a_study_trains_evaluates_tabulates_and_names_what_failed", "tests/study/test_plan.py::test_every_id_of_the_studies_that_come_with_the_bundle_exists"))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg draw-features .*", Tested(("tests/tools/test_draw_features.py::test_the_tool_writes_a_png_of_several_evaluations",))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg draw-subsets .*", Tested(("tests/tools/test_draw_subsets.py::test_the_tool_writes_one_png_and_nothing_else",))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg trace-case .*", Tested(("tests/tools/test_trace_case.py::test_output_names_absent_modalities_and_says_which_encoder_learns_nothing",))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg convert-checkpoint .*", Tested(("tests/tools/test_convert_checkpoint.py::test_command_line_takes_names_joined_by_commas",))),  # fmt: skip  # noqa: E501
-    (r"incomplete-seg run training .*", Tested((TRAINED,))),
+    (
+        r"incomplete-seg (phantoms|datalist|trace-case) .*data/phantoms( .*|/idt.*)--(training 20|missing_\w+|case) .*",
+        by(f"{DOCUMENT}test_the_case_that_is_traced_is_one_of_the_phantoms_that_the_commands_before_made"),
+    ),
+    (
+        r"incomplete-seg phantoms .*",
+        by(
+            f"{PHANTOMS}test_the_tool_makes_phantoms_and_says_where",
+            f"{PHANTOMS}test_the_tool_makes_phantoms_of_the_variety_asked_for",
+        ),
+    ),
+    (r"incomplete-seg draw-phantoms .*", by(f"{PHANTOMS}test_the_figure_shows_the_variety_asked_for")),
+    (r"incomplete-seg datalist .*--folds .*", by(f"{DATALIST}test_folds_are_written_to_a_file_each")),
+    (
+        r"incomplete-seg datalist .*bssfp.*",
+        by(f"{DATALIST}test_hearts_have_the_published_order_of_modalities_and_rates_without_further_options"),
+    ),
+    (
+        r"incomplete-seg datalist .*data/brats2021,data/own.*",
+        by(f"{DATALIST}test_command_line_makes_one_datalist_of_all_real_cases"),
+    ),
+    (
+        r"incomplete-seg datalist .*",
+        by(f"{DATALIST}test_split_datalist_records_how_it_was_made_and_prints_the_audit", "tests/data/test_layouts.py"),
+    ),
+    (
+        r"incomplete-seg segment .*",
+        by(
+            "tests/tools/test_segment.py::test_a_patient_is_segmented_from_any_folder_with_a_progress_bar",
+            "tests/test_segment.py::test_every_form_gives_the_same_label_map_and_nothing_is_written_unasked",
+        ),
+    ),
+    (r"incomplete-seg report .*", by("tests/report/test_report.py")),
+    (
+        r"incomplete-seg compare .*",
+        by("tests/tools/test_compare_evaluations.py::test_the_comparison_is_written_as_markdown_and_as_a_table"),
+    ),
+    (
+        r"incomplete-seg study .*",
+        by(
+            "tests/tools/test_run_study.py::test_a_study_trains_evaluates_tabulates_and_names_what_failed",
+            "tests/study/test_plan.py::test_every_id_of_the_studies_that_come_with_the_bundle_exists",
+        ),
+    ),
+    (
+        r"incomplete-seg draw-features .*",
+        by("tests/tools/test_draw_features.py::test_the_tool_writes_a_png_of_several_evaluations"),
+    ),
+    (
+        r"incomplete-seg draw-subsets .*",
+        by("tests/tools/test_draw_subsets.py::test_the_tool_writes_one_png_and_nothing_else"),
+    ),
+    (
+        r"incomplete-seg trace-case .*",
+        by("tests/tools/test_trace_case.py::test_output_names_absent_modalities_and_says_which_encoder_learns_nothing"),
+    ),
+    (
+        r"incomplete-seg convert-checkpoint .*",
+        by("tests/tools/test_convert_checkpoint.py::test_command_line_takes_names_joined_by_commas"),
+    ),
+    (r"incomplete-seg run training .*", by(TRAINED)),
     (r"incomplete-seg benchmark(-evaluation)? .*", NotRun("minutes of measuring, on a machine that does nothing else")),
     # MONAI Label: by `make label-test`
-    (r"S=http://127\.0\.0\.1:8000; N=\S+|python -m scripts\.tools\.copy_bundle .*|export MONAI_LABEL_DATASTORE_FILE_EXT=.*|monailabel .*", LABEL),
-    (r"sed -i 's/\^label_convention: brats2021/.*", Tested((f"{SERVER}test_3d_slicer_gets_an_nrrd_and_may_ask_for_consecutive_values",))),  # fmt: skip  # noqa: E501
+    (r"S=http://127\.0\.0\.1:8000; N=\S+|export MONAI_LABEL\S+=.*|monailabel .*", LABEL),
+    (r"python -m scripts\.tools\.copy_bundle .*", by("tests/bundle/test_copying.py")),
+    (
+        r"sed -i 's/\^label_convention: brats2021/.*",
+        by(f"{SERVER}test_3d_slicer_gets_an_nrrd_and_may_ask_for_consecutive_values"),
+    ),
     (r"python -c \"import nibabel as nib; .*", HERE),
-    (r"curl \$S/info/", Tested((f"{SERVER}test_a_client_is_shown_what_it_may_change",))),
-    (r"curl .*params=\{\"subset\".*", Tested((f"{SERVER}test_a_request_may_name_the_modalities_to_use",))),
-    (r"curl .*-F file=@.*params=\{\"channels\".*", Tested((f"{SERVER}test_a_request_may_name_the_channels_of_its_file",))),
-    (r"curl .*(\$S/session/|session_id=).*", Tested((f"{SERVER}test_a_session_holds_the_files_of_one_patient",))),
-    (r"curl .*params=\{\"(image|flair)\".*", Tested((f"{SERVER}test_paths_on_the_server_are_recognised_by_name_or_named",))),  # fmt: skip  # noqa: E501
-    (r"curl .*\$S/infer/.*", Tested((f"{SERVER}test_a_folder_is_one_patient_of_whatever_files_it_has",))),
-    (r"curl .*\$S/batch/infer.*", Tested((f"{SERVER}test_a_batch_segments_every_patient_into_the_data_store",))),
-    (r"curl .*\$S/datastore/label.*", Tested((f"{SERVER}test_a_label_is_kept_as_final",))),
-    (r"curl .*-X DELETE \$S/train/", Tested((f"{SERVER}test_a_training_can_be_stopped_and_leaves_nothing_behind",))),
-    (r"curl .*\$S/train/.*", Tested((f"{SERVER}test_training_leaves_weights_that_inference_takes_up",))),
+    (r"curl \$S/info/", by(f"{SERVER}test_a_client_is_shown_what_it_may_change")),
+    (r"curl .*params=\{\"subset\".*", by(f"{SERVER}test_a_request_may_name_the_modalities_to_use")),
+    (r"curl .*-F file=@.*params=\{\"channels\".*", by(f"{SERVER}test_a_request_may_name_the_channels_of_its_file")),
+    (r"curl .*(\$S/session/|session_id=).*", by(f"{SERVER}test_a_session_holds_the_files_of_one_patient")),
+    (r"curl .*params=\{\"(image|flair)\".*", by(f"{SERVER}test_paths_on_the_server_are_recognised_by_name_or_named")),
+    (r"curl .*\$S/infer/.*", by(f"{SERVER}test_a_folder_is_one_patient_of_whatever_files_it_has")),
+    (r"curl .*\$S/batch/infer.*", by(f"{SERVER}test_a_batch_segments_every_patient_into_the_data_store")),
+    (r"curl .*\$S/datastore/label.*", by(f"{SERVER}test_a_label_is_kept_as_final")),
+    (r"curl .*-X DELETE \$S/train/", by(f"{SERVER}test_a_training_can_be_stopped_and_leaves_nothing_behind")),
+    (r"curl .*\$S/train/.*", by(f"{SERVER}test_training_leaves_weights_that_inference_takes_up")),
     # NVIDIA FLARE: by `make federated-test`
-    (r"FEDERATED_DATA=\S+ python -m nvflare\.cli simulator .*", Tested((f"{SITES}test_the_global_network_moves_in_every_round_and_stays_finite",))),  # fmt: skip  # noqa: E501
+    (
+        r"FEDERATED_DATA=\S+ python -m nvflare\.cli simulator .*",
+        by(f"{SITES}test_the_global_network_moves_in_every_round_and_stays_finite"),
+    ),
 ]
 
 
@@ -151,7 +259,7 @@ def test_tests_that_are_named_exist():
         assert not name or re.search(rf"^def {name}\(", text_of(ROOT / file), flags=re.MULTILINE), test
 
 
-# --- options: every tool has them, every id exists ---------------------------------------------------------------------
+# --- options: every tool has them, every id exists ----------------------------------------------------
 
 
 def arguments_of(text):
@@ -218,7 +326,9 @@ def test_a_command_has_its_options(text, files):
         assert f"--{next(iter(options))}" in HELP
         return
     tool = TOOLS[words[0]]
-    component = getattr(import_module(f"scripts.tools.{tool.tool}"), "main" if tool.component == "run" else tool.component)
+    component = getattr(
+        import_module(f"scripts.tools.{tool.tool}"), "main" if tool.component == "run" else tool.component
+    )
     parameters = inspect.signature(component).parameters
     own = {name for name, each in parameters.items() if each.kind is not inspect.Parameter.VAR_KEYWORD}
     others = {name: value for name, value in options.items() if name not in own}
@@ -260,7 +370,7 @@ def test_what_commands_write_is_ignored_by_git_so_that_its_status_stays_clean():
     assert sorted(path for path in written if not str(path).startswith(places)) == []
 
 
-# --- commands that are run right here ---------------------------------------------------------------------------------
+# --- commands that are run right here -----------------------------------------------------------------
 
 
 def here(word):
@@ -307,7 +417,12 @@ def test_the_first_segmentation_is_as_the_page_says(tmp_path, monkeypatch):
     for line in report["expected_performance"]["in_words"]:
         assert line in page
     assert all(warning in page for warning in report["warnings"])
-    assert sorted(path.name for path in Path("runs/first").iterdir()) == ["seg.json", "seg.nii.gz", "t1ce.json", "t1ce.nii.gz"]
+    assert sorted(path.name for path in Path("runs/first").iterdir()) == [
+        "seg.json",
+        "seg.nii.gz",
+        "t1ce.json",
+        "t1ce.nii.gz",
+    ]
 
 
 def test_files_of_a_patient_are_stacked_as_the_page_says(tmp_path, monkeypatch):

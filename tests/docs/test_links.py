@@ -21,7 +21,9 @@ SOURCES = [
 
 
 def links(page):
-    return [(bool(picture), target) for picture, target in LINK.findall(prose(page)) if not target.startswith(ELSEWHERE)]
+    return [
+        (bool(picture), target) for picture, target in LINK.findall(prose(page)) if not target.startswith(ELSEWHERE)
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -117,7 +117,9 @@ def test_messages_that_troubleshooting_quotes_are_those_of_the_code():
 
 def test_defaults_in_the_table_of_ids_are_those_of_the_configuration():
     train = yaml.safe_load(text_of(ROOT / "configs" / "train.yaml"))
-    rows = re.findall(r"^\| (`[^|]+`) \| ([^|]+) \|", text_of(ROOT / "docs" / "reference" / "configuration.md"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (`[^|]+`) \| ([^|]+) \|", text_of(ROOT / "docs" / "reference" / "configuration.md"), re.MULTILINE
+    )
     compared = 0
     for ids, defaults in rows:
         names, values = re.findall(r"`(\w+)`", ids), [value.strip(" `") for value in defaults.split(",")]
