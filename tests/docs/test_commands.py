@@ -330,10 +330,10 @@ def test_a_command_has_its_options(text, files):
         import_module(f"scripts.tools.{tool.tool}"), "main" if tool.component == "run" else tool.component
     )
     parameters = inspect.signature(component).parameters
-    own = {name for name, each in parameters.items() if each.kind is not inspect.Parameter.VAR_KEYWORD}
+    own = [name for name, each in parameters.items() if each.kind is not inspect.Parameter.VAR_KEYWORD]
     others = {name: value for name, value in options.items() if name not in own}
     needed = {name for name, each in parameters.items() if each.default is each.empty and each.kind < 2}
-    given = set(options) | set(list(own)[: len(words) - 1])
+    given = set(options) | set(own[: len(words) - 1])
     assert needed <= given, "what must be given is given"
     if len(own) < len(parameters):
         named = [word for word in words[1:] if word.endswith(".yaml")]
