@@ -63,7 +63,7 @@ HEARTS = "tests/test_dataset_myops2020.py::"
 KNOWN: list[tuple[str, Tested | NotRun | str]] = [
     # make, and what is around it
     (r"make (demo|test|setup|lint)", NotRun("the build runs it on a clean clone; the tests would run themselves")),
-    (r"make (label|federated|export)-\w+( PYTHON=\S+)?", NotRun("minutes, in an environment of its own")),
+    (r"make (label|federated|export|install)-\w+( PYTHON=\S+)?", NotRun("minutes, in an environment of its own")),
     (r"source \.venv\S*/bin/activate|cd \S+|mkdir -p \S+( \S+)?|git clone <.*", NotRun("changes the shell or copies")),
     (r"pip install (\.|\"\.\[mlflow\]\")", NotRun("a fresh environment is needed; see .ci/run")),
     (r"tensorboard --logdir \S+|mlflow ui .*", NotRun("opens a server that a person looks at")),
