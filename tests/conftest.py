@@ -20,6 +20,7 @@ from monai.bundle import ConfigWorkflow
 from scripts.evaluation.tables import read_scores
 from scripts.phantom.dataset import PhantomSettings, write_phantoms
 from scripts.tools.make_datalist import MakeDatalist
+from tests.toys import write_toys
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -172,6 +173,19 @@ def hearts(write_hearts, tmp_path_factory):
     rates = "bssfp=0.3,lge=0.5,t2=0.7"
     MakeDatalist(folder, folder / "datalist.json", split=(4, 1, 1), missing_rates=rates).write()
     return {"dataset_dir": str(folder), "spacing": [2.0, 2.0, -1], "patch_size": [48, 48, 1]}
+
+
+@pytest.fixture(scope="session")
+def data_of(hearts, tmp_path_factory):
+    """Give what makes the overlay of a data set quick: settings, on toy cases of its modalities, classes and layout."""
+    made = {"dataset_myops2020.yaml": hearts}
+
+    def _data_of(overlay):
+        if overlay not in made:
+            made[overlay] = write_toys(tmp_path_factory.mktemp("toys"), ROOT / "configs" / overlay)
+        return made[overlay]
+
+    return _data_of
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""The tables and the audit of docs/data.md say what the package does."""
+"""The tables of docs/reference/labels.md and the audit of docs/how_to/data.md say what the package does."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ from scripts.tools.make_datalist import MakeDatalist
 from scripts.tools.make_phantoms import MakePhantoms
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+LABELS, TEXT = ((DOCS / name).read_text(encoding="utf-8") for name in ("reference/labels.md", "how_to/data.md"))
 MEANINGS = {0: "background", 1: "NCR", 2: "ED", 3: "ET", None: "refused"}
 RATES = "t1=0.2,t1ce=0.4,flair=0.6,t2=0.8"
 
 
 def table(first_column: str) -> dict[str, list[str]]:
     """Rows of the table whose first column has this title, by their first cell."""
-    lines = TEXT[TEXT.index(f"| {first_column} |") :].split("\n\n")[0].splitlines()[2:]
+    lines = LABELS[LABELS.index(f"| {first_column} |") :].split("\n\n")[0].splitlines()[2:]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
     return {row[0].strip(" `|"): row[1:] for row in cells}
 
 
 def test_label_conventions_are_those_of_the_package():
-    rows = table("`label_convention`")
-    assert {*rows, "myops2020"} == set(convention_names())
+    rows = table("`label_convention` | 0")
+    gliomas = get_convention("internal").class_names
+    assert set(rows) == {name for name in convention_names() if get_convention(name).class_names == gliomas}
+    assert [name for name in convention_names() if f"`{name}`" not in LABELS] == []
     for name, row in rows.items():
         read = get_convention(name).read
         assert row[:5] == [MEANINGS[read.get(value)] for value in range(5)]
@@ -58,9 +61,9 @@ def test_layouts_are_those_of_the_package():
 
 
 def test_example_of_a_datalist_can_be_read(tmp_path):
-    (tmp_path / "datalist.json").write_text(re.search(r"```json\n(.*?)```", TEXT, re.DOTALL)[1])
+    (tmp_path / "datalist.json").write_text(re.search(r"```json\n(.*?)```", LABELS, re.DOTALL)[1])
     first, second = read_section(tmp_path / "datalist.json", "training", ["flair", "t1ce", "t1", "t2"])
-    assert first.listed == ["t1ce", "t1"] and second.channels == ("flair", "t1", "t1ce", "t2")
+    assert list(first["images"]) == ["t1ce", "t1"] and second["channels"] == ["flair", "t1", "t1ce", "t2"]
 
 
 def test_audit_is_the_one_that_the_command_prints(tmp_path, capsys):
@@ -76,20 +79,20 @@ def test_audit_is_the_one_that_the_command_prints(tmp_path, capsys):
     assert list(listed) == ["t1ce", "t1"]  # as in the example of a datalist
 
 
-def command(tool: str, word: str) -> list[str]:
-    """Arguments of the command of the document that runs a tool and has a word in it."""
+def command(name: str) -> list[str]:
+    """Arguments of the command of the document that works on the phantoms."""
     commands = re.sub(r" \\\n *", " ", TEXT).splitlines()
-    (found,) = [line for line in commands if line.startswith(f"    python -m scripts.tools.{tool} ") and word in line]
-    return shlex.split(found)[3:]
+    (found,) = [line for line in commands if line.startswith(f"    incomplete-seg {name} ") and "data/phantoms" in line]
+    return shlex.split(found)[2:]
 
 
 def test_the_case_that_is_traced_is_one_of_the_phantoms_that_the_commands_before_made(tmp_path, monkeypatch, capsys):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
-    fire.Fire(MakePhantoms, command("make_phantoms", "data/phantoms"))
-    fire.Fire(MakeDatalist, command("make_datalist", "data/phantoms"))
+    fire.Fire(MakePhantoms, command("phantoms"))
+    fire.Fire(MakeDatalist, command("datalist"))
     capsys.readouterr()
-    arguments = command("trace_case", "data/phantoms")
+    arguments = command("trace-case")
     fire.Fire(trace_case.main, arguments)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[-2:] == ["case", arguments[-1]]
