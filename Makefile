@@ -45,6 +45,7 @@ $(STAMP): $(REQUIREMENTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/$(PIP_INSTALL) -r requirements-torch.txt
 	$(BIN)/$(PIP_INSTALL) -r requirements.txt -r requirements-dev.txt
+	$(BIN)/$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 label-setup: $(LABEL_STAMP)
