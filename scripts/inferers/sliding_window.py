@@ -151,18 +151,18 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
         """List the subsets that a case with ``acquired`` ``(M,)`` modalities is segmented from: ``(K, M)`` bool."""
         if self.subsets is None:
             return evaluable_subsets(acquired)
-        asked = torch.stack([acquired if subset is None else subset for subset in self.subsets])
-        return unique_rows(evaluable_subsets(acquired, asked))
+        subsets = torch.stack([acquired if subset is None else subset for subset in self.subsets])
+        return unique_rows(evaluable_subsets(acquired, subsets))
 
     def __call__(self, inputs: Tensor, network: nn.Module, *args, **kwargs) -> Tensor:
         acquired = self.acquired(inputs)
         subsets = self.subsets_for(acquired[0].cpu()).to(acquired.device)
-        encoded = acquired if self.observers else subsets.any(dim=0, keepdim=True)  # what no subset shows may be spared
+        available = acquired if self.observers else subsets.any(dim=0, keepdim=True)  # what no subset has may be spared
 
         def predict(window: Tensor) -> Tensor:
             image = drop_slice_axis(window, self.spatial_dims)
             with reduced_precision(window.device, self.precision):
-                features = network.encode(image, encoded.expand(window.shape[0], -1))
+                features = network.encode(image, available.expand(window.shape[0], -1))
                 for observe in self.observers:
                     observe(features, acquired)
                 logits = [self._fuse(network, features, subset) for subset in subsets]
@@ -177,5 +177,5 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
 
     @staticmethod
     def _fuse(network: nn.Module, features: list[Tensor], subset: Tensor) -> Tensor:
-        shown = subset.expand(features[0].shape[0], -1)
-        return network.fuse(network.align(features, shown), shown)
+        available = subset.expand(features[0].shape[0], -1)
+        return network.fuse(network.align(features, available), available)

@@ -68,10 +68,10 @@ class TrainingInferer(SimpleInferer):
     def __call__(
         self, inputs: Tensor, network: nn.Module, *args, available: Tensor | None = None, **kwargs
     ) -> MultiModalOutput | Tensor:
-        taught = None
+        teacher_output = None
         if TEACHER in self.paths and network.training:
             with reduced_precision(inputs.device, self.precision):
-                taught = self.teacher(inputs)
+                teacher_output = self.teacher(inputs)
             if available is not None:
                 inputs = inputs.masked_fill(~broadcast(available, inputs), torch.nan)
                 available = None
@@ -81,14 +81,13 @@ class TrainingInferer(SimpleInferer):
             kwargs |= {"paths": self.paths} | self._narrowed(inputs, available)
         with reduced_precision(inputs.device, self.precision):
             output = network(inputs, *args, **kwargs)
-        return output if taught is None else output._replace(teacher=taught)
+        return output if teacher_output is None else output._replace(teacher=teacher_output)
 
     def _narrowed(self, inputs: Tensor, available: Tensor | None) -> dict[str, Tensor]:
         """Draw what the narrowed path is shown, where it is asked for and any sample has one."""
         if NARROWED not in self.paths:
             return {}
-        shown = acquired_modalities(inputs).cpu()
-        if available is not None:
-            shown = shown & available.cpu()
-        narrowed = torch.stack([draw_strict_subset(each) for each in shown])  # (B, M)
-        return {"narrowed": narrowed} if narrowed.any() else {}
+        acquired = acquired_modalities(inputs).cpu()
+        available = acquired if available is None else acquired & available.cpu()
+        available = torch.stack([draw_strict_subset(row) for row in available])  # (B, M)
+        return {"narrowed_available": available} if available.any() else {}

@@ -90,7 +90,7 @@ class PathTerm(Term):
             if output.narrowed is None and bool((output.available.sum(dim=1) > 1).any()):
                 raise ValueError(
                     "the network gave no narrowed path, though samples show several modalities; expected a call with "
-                    "`paths` of the objective and `narrowed`, as TrainingInferer makes it."
+                    "`paths` of the objective and `narrowed_available`, as TrainingInferer makes it."
                 )
             return torch.zeros(len(label), device=label.device)
         return place_rows(self.of_pairs(pair, label.index_select(0, pair.rows)), pair.rows, len(label))

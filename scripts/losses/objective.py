@@ -26,7 +26,7 @@ class Report(NamedTuple):
             term of single modalities also has ``<name>_per_modality`` ``(M,)``, NaN for one that no sample has; one
             whose weight changes, ``<name>_weight``. ``total`` is what was returned. What a network does not give leaves
             no entry.
-        acquired: ``(B, M)`` bool, what the samples showed.
+        acquired: ``(B, M)`` bool, of the samples.
         distance: ``(B, M)`` of the students from the fused prediction, NaN where nothing was compared; ``None`` where
             no term measures it.
     """

@@ -36,19 +36,19 @@ def relative_preference(distance: Tensor) -> Tensor:
     return torch.where(preference.isfinite(), preference, 0)
 
 
-def lagging(distance: Tensor, seen: Tensor) -> Tensor:
+def lagging(distance: Tensor, acquired: Tensor) -> Tensor:
     """Tell which modalities are further from the teacher than the average of their sample: the task-wise gate.
 
     Each sample decides for itself; in the release one sum over the batch decides for all.
 
     Args:
         distance: ``(B, M)``.
-        seen: ``(B, M)`` bool, modalities that take part.
+        acquired: ``(B, M)`` bool.
 
     Returns:
-        ``(B, M)`` bool; never a modality that is not seen, or the only one of its sample.
+        ``(B, M)`` bool; never a modality that is not acquired, or the only one of its sample.
     """
-    return relative_preference(torch.where(seen, distance, torch.nan)) < 0
+    return relative_preference(torch.where(acquired, distance, torch.nan)) < 0
 
 
 def step_size(epoch: int, start_epoch: int = 0, initial: float = 0.01) -> float:
@@ -140,7 +140,7 @@ class RelativePreference:
         self.state.modality_weight = self._weight()
 
     def collect(self, acquired: Tensor, distance: Tensor | None) -> None:
-        """Take in an iteration: ``(B, M)`` bool and, where there are students, ``(B, M)`` with NaN, on any device."""
+        """Take in an iteration: what is acquired and, where there are students, their distances ``(B, M)`` with NaN."""
         acquired = acquired.cpu()
         self.shown = self.shown + torch.cat([torch.tensor([float(len(acquired))]), acquired.sum(dim=0)])
         if distance is not None:

@@ -152,7 +152,7 @@ class KeepModalitiesd(AvailableModalitiesd):
     ) -> None:
         super().__init__(image_key, available_key)
         self.modalities, self.subset_key = tuple(modalities), subset_key
-        self.wanted = parse_subset(subset, self.modalities)
+        self.subset = parse_subset(subset, self.modalities)
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
         available = self.available(data)
@@ -162,13 +162,13 @@ class KeepModalitiesd(AvailableModalitiesd):
     def available(self, data: Mapping[Hashable, object]) -> Tensor:
         """Find which of the named modalities are acquired: ``(M,)`` bool, at least one."""
         own = data.get(self.subset_key) if self.subset_key else None
-        wanted = parse_subset(str(own), self.modalities) if own else self.wanted
+        subset = parse_subset(str(own), self.modalities) if own else self.subset  # (M,)
         acquired = self._acquired(data)
-        available = acquired & wanted
+        available = acquired & subset
         if not bool(available.any()):
             raise CaseError(
                 str(data.get("case", "unnamed")),
-                f"subset `{subset_name(wanted.tolist(), self.modalities)}` was asked for, but the case has only "
+                f"subset `{subset_name(subset.tolist(), self.modalities)}` was asked for, but the case has only "
                 f"`{subset_name(acquired.tolist(), self.modalities)}`",
             )
         return available
