@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -98,7 +99,7 @@ def parse_missing_rates(text: str | Mapping[str, float], modalities: Sequence[st
     return rates
 
 
-def parse_pairs(text: str | Mapping[str, object], what: str) -> dict[str, object]:
+def parse_pairs(text: str | Mapping[str, Any], what: str) -> dict[str, Any]:
     """Read ``name=value`` pairs joined by commas, or a mapping, into a dictionary in the order written.
 
     Args:

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from monai.inferers import SimpleInferer
-from torch import Tensor, nn
+from monai.inferers import Inferer
+from torch import Tensor
 
 from ..modalities import acquired_modalities, modality_subsets
 from ..networks.alignment import broadcast
@@ -34,7 +35,7 @@ def draw_strict_subset(available: Tensor) -> Tensor:
     return subset
 
 
-class TrainingInferer(SimpleInferer):
+class TrainingInferer(Inferer):
     """Run a network once on the whole input, on the paths asked for, in the asked-for precision.
 
     MONAI's trainer knows mixed precision on CUDA only; this works on every device that torch's autocast knows. The
@@ -66,10 +67,10 @@ class TrainingInferer(SimpleInferer):
             )
 
     def __call__(
-        self, inputs: Tensor, network: nn.Module, *args, available: Tensor | None = None, **kwargs
+        self, inputs: Tensor, network: Callable[..., Any], *args: Any, available: Tensor | None = None, **kwargs: Any
     ) -> MultiModalOutput | Tensor:
-        teacher_output = None
-        if TEACHER in self.paths and network.training:
+        training, teacher_output = getattr(network, "training", False), None
+        if TEACHER in self.paths and self.teacher is not None and training:
             with reduced_precision(inputs.device, self.precision):
                 teacher_output = self.teacher(inputs)
             if available is not None:
@@ -77,7 +78,7 @@ class TrainingInferer(SimpleInferer):
                 available = None
         if available is not None:
             kwargs["available"] = available
-        if network.training:
+        if training:
             kwargs |= {"paths": self.paths} | self._narrowed(inputs, available)
         with reduced_precision(inputs.device, self.precision):
             output = network(inputs, *args, **kwargs)

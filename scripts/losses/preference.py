@@ -117,6 +117,10 @@ class RelativePreference:
         rescaling.
     """
 
+    sums: Tensor
+    counts: Tensor
+    shown: Tensor
+
     def __init__(
         self,
         state: ObjectiveState,
@@ -135,8 +139,7 @@ class RelativePreference:
     def begin(self) -> None:
         """Begin an epoch, also the first one of a resumed run."""
         self._clear()
-        if self.state.coefficient is None:
-            self.state.coefficient = torch.ones(self.num_modalities)
+        self.state.coefficient = self._coefficient()
         self.state.modality_weight = self._weight()
 
     def collect(self, acquired: Tensor, distance: Tensor | None) -> None:
@@ -158,13 +161,18 @@ class RelativePreference:
         preference = relative_preference(distance)
         if self.gradient_wise and epoch >= self.start_epoch:
             step = step_size(epoch, self.start_epoch, self.initial_step)
-            self.state.coefficient = rebalance(self.state.coefficient, preference, step)
-        return PreferenceRows(distance, preference, self.state.coefficient)
+            self.state.coefficient = rebalance(self._coefficient(), preference, step)
+        return PreferenceRows(distance, preference, self._coefficient())
 
     def _clear(self) -> None:
         """Forget the epoch: sums and counts of distances ``(M,)``, samples shown ``(1 + M,)``."""
-        self.sums, self.counts = (torch.zeros(self.num_modalities) for _ in range(2))
+        self.sums = torch.zeros(self.num_modalities)
+        self.counts = torch.zeros(self.num_modalities)
         self.shown = torch.zeros(1 + self.num_modalities)
+
+    def _coefficient(self) -> Tensor:
+        kept = self.state.coefficient
+        return torch.ones(self.num_modalities) if kept is None else kept
 
     def _weight(self) -> Tensor | None:
         """Weigh the modalities by what was shown so far; one that never was, as listed."""

@@ -120,7 +120,7 @@ class CaseScorer:
             for metric, value in self._compare(predicted, self._truths[name]).items()
         }
         if self.settings.small_region is not None:
-            region, voxels = self.settings.small_region["region"], self.settings.small_region["voxels"]
+            region, voxels = str(self.settings.small_region["region"]), int(self.settings.small_region["voxels"])
             mask = convert_to_tensor(predictions[region].mask)[None]
             kept = remove_small_region(mask, {region: self.regions[region]}, region, voxels)[0]
             if kept.any():

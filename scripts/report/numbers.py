@@ -150,8 +150,8 @@ def _cell(entry: Mapping[str, Any] | None, metric: str, scale: float, cases: int
     return coloured(number(entry["mean"], metric), ", ".join(filter(None, small)), words, colour)
 
 
-def coloured(text: str, small: str, words: str, colour: tuple[float, ...]) -> Cell:
-    """Make a cell whose text is readable on its colour (red, green, blue from 0 to 1)."""
+def coloured(text: str, small: str, words: str, colour: tuple[float, float, float, float]) -> Cell:
+    """Make a cell whose text is readable on its colour (red, green, blue and opacity from 0 to 1)."""
     luminance = sum(share * part for share, part in zip((0.21, 0.72, 0.07), colour, strict=False))
     return Cell(text, small, words, to_hex(colour), "#000000" if luminance > 0.45 else "#ffffff")
 

@@ -77,7 +77,12 @@ def build(
         "runs": _runs(evaluation, training),
         "conventions": _conventions(summary),
     }
-    settings = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    settings: dict[str, Any] = {
+        "autoescape": True,
+        "undefined": StrictUndefined,
+        "trim_blocks": True,
+        "lstrip_blocks": True,
+    }
     environment = Environment(loader=FileSystemLoader(TEMPLATES), **settings)
     return environment.get_template("report.html").render(content)
 

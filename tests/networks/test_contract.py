@@ -278,7 +278,7 @@ def test_a_second_path_is_the_network_under_a_narrower_availability(name):
     image = torch.randn(2, 3, *SIZES[3], generator=torch.Generator().manual_seed(1))
     image[1, 0] = float("nan")
     narrowed = torch.tensor([[True, False, True], [True, True, False]])
-    output = network(image, narrowed_available=narrowed)
+    output = network(image, paths=["fused", "narrowed"], narrowed_available=narrowed)
     assert torch.equal(output.available, torch.tensor([[True] * 3, [False, True, True]]))
     seen = torch.tensor([[True, False, True], [False, True, False]])
     assert torch.equal(output.narrowed.available, seen)
