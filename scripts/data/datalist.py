@@ -137,7 +137,7 @@ def simulate_missing(
     """
     result, untouched = [], []
     for case, row in zip(cases, available, strict=True):
-        removed = {name for name, present in zip(modalities, row, strict=True) if not present}
+        removed = {name for name, there in zip(modalities, row, strict=True) if not there}
         kept = [name for name in case.listed if name not in removed]
         if not kept:
             untouched.append(case.name)

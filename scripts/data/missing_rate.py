@@ -145,8 +145,8 @@ def _rows_in_order(num_cases: int, rates: np.ndarray) -> np.ndarray:
     start = 0
     for pattern in availability_patterns(len(rates)):
         expected = float(num_cases)  # multiplied from left to right: the floor below feels the last bit
-        for present, rate in zip(pattern, rates, strict=True):
-            expected *= 1 - rate if present else rate
+        for there, rate in zip(pattern, rates, strict=True):
+            expected *= 1 - rate if there else rate
         stop = start + max(1, int(expected)) if expected > 0 else start
         available[start:stop] = pattern
         start = stop

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 import torch
@@ -100,7 +100,7 @@ def merged_config(arguments: Sequence[str]) -> dict[str, Any] | None:
         value = DefaultParseValue(text)
         if name not in NOT_CONFIGURATION and value is not None:  # MONAI passes over None
             parser[name] = value
-    return parser.config
+    return cast(dict[str, Any], parser.config)
 
 
 def given_options(arguments: Sequence[str]) -> list[tuple[str, str]]:

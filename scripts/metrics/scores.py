@@ -146,13 +146,6 @@ class CaseScorer:
         }
 
 
-def score_case(
-    prediction: Tensor, truth: Tensor, regions: Regions, spacing_mm: Sequence[float], settings: ScoreSettings
-) -> Scores:
-    """Score one prediction of one case; several are scored faster by one `CaseScorer`, where all is explained."""
-    return CaseScorer(truth, regions, spacing_mm, settings).score(prediction)
-
-
 @dataclass(frozen=True, eq=False)
 class _Mask:
     """A ``(*S)`` bool mask with what is found of it, once and only if it is asked for."""

@@ -87,7 +87,7 @@ class IncompleteMultiModalNetwork(nn.Module):
         self.checkpointing = False
         if alignment is not None:
             alignment.check(num_modalities, len(level_channels))
-        self.alignment: nn.Module = NoAlignment() if alignment is None else alignment
+        self.alignment: AnchorAlignment | NoAlignment = NoAlignment() if alignment is None else alignment
         self.level_strides = level_strides or [1] + [2] * (len(level_channels) - 1)
         shrinkage = math.prod(self.level_strides)
         self.smallest_size = shrinkage + 1 if shrinkage > 1 else 1  # two voxels at the deepest level

@@ -88,7 +88,7 @@ def _acquired(settings: PhantomSettings, counts: dict[str, int], missing_rates: 
         return complete
     available = assign_availability(training, list(missing_rates.values()))  # (N, M), columns as the rates are named
     for names, row in zip(complete[:training], available, strict=True):
-        kept = {name for name, present in zip(missing_rates, row, strict=True) if present}
+        kept = {name for name, there in zip(missing_rates, row, strict=True) if there}
         names[:] = [name for name in names if name in kept]
     return complete
 

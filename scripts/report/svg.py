@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 INK = "#010203"  # stands for the colour of the page's text
 FONT_SIZE = 9
-POINTS_PER_INCH, PIXELS_PER_INCH = 72, 96
+PIXELS_PER_INCH = 96
 STYLE = {
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"), "none"),
