@@ -63,7 +63,7 @@ def test_layouts_are_those_of_the_package():
 def test_example_of_a_datalist_can_be_read(tmp_path):
     (tmp_path / "datalist.json").write_text(re.search(r"```json\n(.*?)```", LABELS, re.DOTALL)[1])
     first, second = read_section(tmp_path / "datalist.json", "training", ["flair", "t1ce", "t1", "t2"])
-    assert list(first["images"]) == ["t1ce", "t1"] and second["channels"] == ["flair", "t1", "t1ce", "t2"]
+    assert list(first.images) == ["t1ce", "t1"] and second.channels == ("flair", "t1", "t1ce", "t2")
 
 
 def test_audit_is_the_one_that_the_command_prints(tmp_path, capsys):

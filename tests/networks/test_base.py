@@ -262,7 +262,7 @@ def test_training_encodes_once_and_gives_the_paths_asked_for_and_no_others(build
     network = build_rfnet().train()
     available, narrowed = torch.tensor([[True, True, True, False]]), torch.tensor([[True, False, False, False]])
     counts = count_encoded(network)
-    output = network(image, available, paths=["fused", "unimodal", "students", "narrowed"], narrowed=narrowed)
+    output = network(image, available, paths=["fused", "unimodal", "students", "narrowed"], narrowed_available=narrowed)
     assert counts == [1, 1, 1, 1], "once each, hidden ones too: their heads learn"
     given = {name for name, value in output._asdict().items() if value is not None and len(value) > 0}
     assert given == set(output._fields) - {"teacher", "alignment"}  # RFNet by itself aligns nothing
