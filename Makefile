@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 # processes of `make test`, one thread each
 WORKERS ?= 2
-# threads that wait sleep soon, so that others get the cores (docs/performance.md); unless you have chosen how they wait
+# threads that wait sleep soon, so that others get the cores (docs/reference/performance.md); unless you have chosen how they wait
 ifeq ($(origin OMP_WAIT_POLICY),undefined)
 export GOMP_SPINCOUNT ?= 10000
 endif

@@ -61,6 +61,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
     },
     "Share weights": {
         "convert-checkpoint": Command("convert_checkpoint", "ConvertCheckpoint", "read a published implementation's"),
+        "copy-bundle": Command("copy_bundle", "main", "copy the bundle for MONAI Label, which trains its copy"),
         "package": Command("package_bundle", "main", "pack the bundle with its weights into one file"),
         "verify": Command("verify_bundle", "run", "make the checks of MONAI's model zoo"),
     },

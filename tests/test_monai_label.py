@@ -93,7 +93,7 @@ def test_its_training_begins_with_what_the_copy_serves_and_writes_it_there(tiny,
     network = merged(CONFIGS / "train.yaml", settings).get_parsed_content("network_def")
     torch.save(network.state_dict(), tmp_path / "mine.pt")
     copy = copy_bundle(tmp_path / "copy", tmp_path / "mine.pt")
-    # what its trainer puts in place of the configuration's own, see docs/monai_label.md
+    # what its trainer puts in place of the configuration's own, see docs/how_to/monai_label.md
     file, weights = str(copy / "configs" / "train.yaml"), copy / "models" / "model.pt"
     load = {"load_path": str(weights), "load_dict": {"model": "$@network"}, "strict": False}
     handlers = [{"_target_": "CheckpointLoader", **load}, *ConfigParser.load_config_file(file)["train"]["handlers"]]

@@ -132,7 +132,8 @@ def merge(files: str | Sequence[str], override: Mapping[str, Any]) -> tuple[Conf
                 merge_kv(parser, key, value)
             except (KeyError, IndexError, ValueError) as error:
                 problem = f"{origin} sets `{key}`, which cannot be merged: {type(error).__name__}: {error}."
-                raise ValueError(f"{problem} Are all ids above it in the files before? See docs/adding.md.") from error
+                rules = "See docs/reference/configuration.md."
+                raise ValueError(f"{problem} Are all ids above it in the files before? {rules}") from error
     return parser, setters
 
 

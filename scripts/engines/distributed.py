@@ -49,7 +49,7 @@ def start_processes(device: torch.device | str) -> None:
     if "RANK" not in os.environ:
         raise RuntimeError(
             "this process does not know of any other: RANK is not set; expected to be started by torchrun, as "
-            "configs/multi_gpu_*.yaml ask for. See docs/multi_gpu.md, or leave the overlay out."
+            "configs/multi_gpu_*.yaml ask for. See docs/how_to/multi_gpu.md, or leave the overlay out."
         )
     device = torch.device(device)
     if device.type == "cuda":

@@ -55,7 +55,7 @@ class SiteAlgo(MonaiAlgo):
         if not data_root:
             raise ValueError(
                 "`data_root` is empty; expected the folder that has a folder of each site's name. Set the environment "
-                "variable that federated/job/app/config/config_fed_client.json names. See docs/federated.md."
+                "variable that federated/job/app/config/config_fed_client.json names. See docs/how_to/federated.md."
             )
         super().__init__(
             str(BUNDLE_ROOT),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 class EmptyPolicy:
     """The scores of a region that the prediction, the truth, or both of them do not have.
 
-    Published code disagrees here, and averages move by several points with the choice (``docs/evaluation.md``);
+    Published code disagrees here, and averages move by several points with the choice (``docs/reference/metrics.md``);
     so it is a named setting, and the name travels with every number. A policy is for the metrics that it has values
     for. Volumes and lesion-wise scores are defined without one: the penalty of a missed lesion is part of their rules
     and the same under every policy (`Lesions`).

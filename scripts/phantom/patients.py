@@ -25,7 +25,7 @@ class PatientStore:
     """Patients of one seed, grown when first asked for and kept as ``patient_<index>.npz``.
 
     Several processes may ask for the same patient at the same time; files appear whole. What a patient costs:
-    docs/phantoms.md.
+    docs/explanation/phantoms.md.
 
     Args:
         folder: of the files, with ``settings.json``, which says what they depend on; ``None`` keeps nothing, and then

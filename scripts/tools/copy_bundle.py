@@ -7,9 +7,8 @@ python -m scripts.tools.copy_bundle --folder ../apps/monaibundle/model/brats_mri
 
 from __future__ import annotations
 
-import fire
-
 from ..bundle.serving import copy_bundle
+from .command_line import run_tool
 
 
 def main(folder: str, model_file: str | None = None) -> None:
@@ -28,4 +27,4 @@ def main(folder: str, model_file: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    run_tool(main)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw the latent features that evaluations kept, side by side: one point for each case and modality.
 
-python -m scripts.tools.draw_features --runs "{'without': runs/a, 'adaptive': runs/b}" --output docs/features.png
+python -m scripts.tools.draw_features --runs "{'without': runs/a, 'adaptive': runs/b}" --output runs/features.png
 """
 
 from __future__ import annotations

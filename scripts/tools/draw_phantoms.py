@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw phantoms: a row per case, a column per modality, the label's outlines in the last column.
 
-python -m scripts.tools.draw_phantoms --output docs/phantoms.png --indices 0,8,36,7,33,22
+python -m scripts.tools.draw_phantoms --output runs/phantoms.png --indices 0,8,36,7,33,22
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PLANES = ((2, "axial"), (1, "coronal"), (0, "sagittal"))
 
 
 def main(
-    output: str = "docs/phantoms.png",
+    output: str = "runs/phantoms.png",
     indices: Sequence[int] = (0, 8, 36, 7, 33, 22),
     spacing_mm: float = 1.0,
     modalities: str | Sequence[str] | None = None,

@@ -41,6 +41,7 @@ class CaseSpacingd(Spacingd):
                 case,
                 f"the voxels have {[round(length, 3) for length in lengths]} mm, but `spacing` is "
                 f"{self.spacing_transform.pixdim.tolist()}, which leaves the slices of a stack as they are; expected "
-                "them along that axis, where voxels are longest. See `orientation` in the configuration, docs/data.md",
+                "them along that axis, where voxels are longest. "
+                "See `orientation` in docs/reference/configuration.md",
                 file_of(image),
             )

@@ -15,7 +15,7 @@ def keep_freed_memory() -> bool:
     """Ask the C library to keep large freed buffers instead of returning them to the system.
 
     Networks on volumes allocate and free buffers of tens of megabytes at every operation, and mapping and clearing them
-    anew costs time (docs/performance.md has the figures). The resident memory stays at its peak afterwards. It holds
+    anew costs time (figures: docs/reference/performance.md). The resident memory stays at its peak afterwards. It holds
     for the whole process, so commands and runs of a workflow call it, and no function of the library does.
 
     Returns:

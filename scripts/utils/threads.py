@@ -4,7 +4,7 @@
 
 Between two operations the threads of OpenMP wait for the next one in a loop. Where another process wants the core, the
 thread that has work stands behind one that only waits, and a training step takes several times as long
-(docs/performance.md has the figures). A short loop, then sleep, costs next to nothing on an idle machine.
+(docs/reference/performance.md has the figures). A short loop, then sleep, costs next to nothing on an idle machine.
 
 The OpenMP library reads its settings from the environment when it is loaded, which is with torch: call this before, and
 import nothing here that imports torch. `python -m monai.bundle` has torch loaded before any code of ours runs; there

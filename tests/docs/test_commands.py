@@ -65,7 +65,8 @@ KNOWN: list[tuple[str, Tested | NotRun | str]] = [
     (r"make (demo|test|setup|lint)", NotRun("the build runs it on a clean clone; the tests would run themselves")),
     (r"make (label|federated|export|install)-\w+( PYTHON=\S+)?", NotRun("minutes, in an environment of its own")),
     (r"source \.venv\S*/bin/activate|cd \S+|mkdir -p \S+( \S+)?|git clone <.*", NotRun("changes the shell or copies")),
-    (r"pip install (\.|\"\.\[mlflow\]\")", NotRun("a fresh environment is needed; see .ci/run")),
+    (r"pip install (\.|-e \.|\"\.\[mlflow\]\")", NotRun("a fresh environment is needed, as `make install-test` makes")),
+    (r"pre-commit install", NotRun("changes the hooks of the checkout")),
     (r"tensorboard --logdir \S+|mlflow ui .*", NotRun("opens a server that a person looks at")),
     (
         r"python -m pytest tests/test_configs\.py -k .*",
@@ -211,7 +212,7 @@ KNOWN: list[tuple[str, Tested | NotRun | str]] = [
     (r"incomplete-seg benchmark(-evaluation)? .*", NotRun("minutes of measuring, on a machine that does nothing else")),
     # MONAI Label: by `make label-test`
     (r"S=http://127\.0\.0\.1:8000; N=\S+|export MONAI_LABEL\S+=.*|monailabel .*", LABEL),
-    (r"python -m scripts\.tools\.copy_bundle .*", by("tests/bundle/test_copying.py")),
+    (r"python -m scripts\.tools\.copy_bundle .*", by("tests/bundle/test_serving.py")),
     (
         r"sed -i 's/\^label_convention: brats2021/.*",
         by(f"{SERVER}test_3d_slicer_gets_an_nrrd_and_may_ask_for_consecutive_values"),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""The printed configuration is the one MONAI runs, and what MONAI's merge does (the table in docs/adding.md)."""
+"""The printed configuration is the one MONAI runs; what MONAI's merge does (docs/reference/configuration.md)."""
 
 from __future__ import annotations
 
