@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which modalities an image has, and how subsets of them are enumerated, named and parsed."""
+"""Which modalities an image has, and how subsets of them are enumerated, named and parsed.
+
+A mask of modalities has one of two names everywhere: ``acquired``, what the image has, and ``available``, what of it a
+network, or one of its paths, may see. What may be asked for before a case is known is a ``subset``.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +54,7 @@ def subset_name(available: Iterable[bool], modalities: Sequence[str]) -> str:
         available: ``(M,)`` flags, ``True`` where the modality is available.
         modalities: ``(M,)`` names, in channel order.
     """
-    kept = [name for name, present in zip(modalities, available, strict=True) if present]
+    kept = [name for name, there in zip(modalities, available, strict=True) if there]
     return "+".join(kept) or "none"
 
 

@@ -112,7 +112,7 @@ class Segmenter:
         if channels is not None:
             if case.image is None:
                 raise ValueError("`channels` goes with a stacked file; expected no channels for other forms.")
-            case = replace(case, channels=tuple(read_channels(channels)))
+            case = replace(case, channels=tuple(read_channels(channels) or ()))
         if output is not None:
             _check_output(output, case.files, self._regions)
         self._dataset.data = [case.to_entry()]

@@ -88,7 +88,7 @@ def test_with_filling_the_students_of_passion_see_the_anchor(workflow):
     image = torch.randn(1, 4, 16, 16, 16, generator=torch.Generator().manual_seed(0))
     output = network(image, paths=WITH_STUDENTS)
     row = torch.tensor([[False, True, False, False]])
-    assert torch.equal(network.alignment.completed(row), torch.ones_like(row))
+    assert torch.equal(network.alignment.available_to_fusion(row), torch.ones_like(row))
     torch.testing.assert_close(output.students.logits[1:2], network(image, row).fused, rtol=1e-4, atol=1e-4)
 
 

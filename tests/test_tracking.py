@@ -61,4 +61,4 @@ def test_the_run_is_finished_and_has_its_configuration(tracked):
     (artifact,) = client.list_artifacts(run.info.run_id)
     config = json.loads((folder / artifact.path).read_text())
     assert config["max_epochs"] == EPOCHS
-    assert config["loss"]["pixel_distillation"] == 0.5
+    assert config["loss"]["terms"]["pixel_distillation"]["weight"] == 0.5

@@ -10,12 +10,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 
-from fire.parser import DefaultParseValue
-from monai.bundle import ConfigParser
 from monai.bundle.utils import ID_SEP_KEY
 
 from ..engines.case_evaluator import reason_of, root_cause
-from ..handlers.run_record import NOT_CONFIGURATION, given_options
+from ..handlers.run_record import NOT_CONFIGURATION, given_options, load_files
 
 COMMAND = ("monai", "bundle", "__main__.py")  # how the path of the program ends
 OF_TRACKING = ("tracking_uri", "experiment_name", "run_name", "save_execute_config")  # ids that MONAI adds for it
@@ -50,7 +48,7 @@ def refuse_unknown(arguments: Sequence[str]) -> None:
     if "config_file" not in options or "args_file" in options:
         return
     files = options.pop("config_file")
-    known = ConfigParser.load_config_files(DefaultParseValue(files))
+    known = load_files(files)
     for option in options:
         name = option.lstrip("+").replace("#", ID_SEP_KEY).split(ID_SEP_KEY)[0]
         if name not in (*known, *NOT_CONFIGURATION, *OF_TRACKING):

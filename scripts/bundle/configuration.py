@@ -10,6 +10,7 @@ parser = read("configs/train.yaml,configs/network_unet.yaml", {"spacing": [2.0, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,11 @@ def read(
     if PACKAGE != NAME:
         parser.set(_renamed(parser.config))
     return parser
+
+
+def parser_of(config: Mapping[str, Any]) -> ConfigParser:
+    """Make a parser of a configuration that was read already, which stays as it is."""
+    return ConfigParser(deepcopy(dict(config)) if PACKAGE == NAME else _renamed(config))
 
 
 def merge(files: str | Sequence[str], override: Mapping[str, Any]) -> tuple[ConfigParser, list[tuple[str, str]]]:
@@ -182,7 +188,7 @@ def _ids_set(parser: ConfigParser, key: str, value: Any) -> list[str]:
 
 def _renamed(config: Any) -> Any:
     """Call the classes of this package as it was imported, where that is not ``scripts``."""
-    if isinstance(config, dict):
+    if isinstance(config, Mapping):
         return {key: _as_imported(value) if key == CLASS else _renamed(value) for key, value in config.items()}
     if isinstance(config, list):
         return [_renamed(each) for each in config]

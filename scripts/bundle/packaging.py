@@ -9,7 +9,6 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from ..evaluation.temperature import TEMPERATURES_FILE
 from ..networks.weights import load_weights
 from ..records.side_files import read_side_file, sha256, side_file
 from ..utils.files import replacing
+from .configuration import parser_of
 from .place import ROOT
 
 BUNDLE_NAME = "brats_mri_incomplete_segmentation"
@@ -145,9 +145,13 @@ def trained_ids(training: str | Path) -> dict[str, Any]:
 
 def packaged_configs(root: Path, ids: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Load training and inference, each with what the weights were made for: name of the workflow to configuration."""
-    configs = {name: ConfigParser.load_config_file(str(root / "configs" / f"{name}.yaml")) for name in WORKFLOWS}
+    configs = {name: _as_it_lies(root, name) for name in WORKFLOWS}
     chosen = {id_: value for id_, value in ids.items() if value != configs[TRAINING].get(id_)}
     return {name: {id_: chosen.get(id_, value) for id_, value in config.items()} for name, config in configs.items()}
+
+
+def _as_it_lies(root: Path, name: str) -> dict[str, Any]:
+    return ConfigParser.load_config_file(str(root / "configs" / f"{name}.yaml"))
 
 
 def check_weights(weights: Path, config: Mapping[str, Any]) -> None:
@@ -156,7 +160,7 @@ def check_weights(weights: Path, config: Mapping[str, Any]) -> None:
     Raises:
         ValueError: naming what does not fit.
     """
-    network = ConfigParser(deepcopy(dict(config))).get_parsed_content("network_def")
+    network = parser_of(config).get_parsed_content("network_def")
     try:
         load_weights(network, weights)
     except ValueError as error:
@@ -171,7 +175,7 @@ def check_settings(weights: Path, config: Mapping[str, Any]) -> None:
     """
     measured = (read_performance(weights) or {}).get("settings", {})
     # a setting may be an expression that reads what lies beside the weights
-    parser = ConfigParser({**deepcopy(dict(config)), "model_file": str(weights)})
+    parser = parser_of({**config, "model_file": str(weights)})
     packed = {id_: parser.get_parsed_content(id_) if id_ in config else None for id_ in measured}
     differing = {id_: value for id_, value in measured.items() if json.loads(json.dumps(packed[id_])) != value}
     if differing:
@@ -192,7 +196,7 @@ def config_files(root: Path, configs: Mapping[str, Mapping[str, Any]]) -> dict[s
     files = {}
     for name, config in configs.items():
         files[f"configs/{name}.json"] = (json.dumps(config, indent=4, ensure_ascii=False) + "\n").encode()
-        if config != ConfigParser.load_config_file(str(root / "configs" / f"{name}.yaml")):
+        if config != _as_it_lies(root, name):
             header = f"# {name}.yaml with the network and task of the weights in this package.\n"
             text = header + yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=120)
             files[f"configs/{name}.yaml"] = text.encode()

@@ -21,23 +21,22 @@ def audit_section(cases: Sequence[Case | Mapping], modalities: Sequence[str]) ->
         (``subset``, ``cases``, ``share``; most frequent first); ``single_modality_share``, the share of cases with
         one modality only. Shares are from 0 to 1, and ``None`` where there is no case.
     """
-    cases = [as_case(case) for case in cases]
-    listed = availability(cases, modalities)
+    available = availability(cases, modalities)  # (N, M)
     total = len(cases)
-    counts = Counter(subset_name(row, modalities) for row in listed.tolist())
-    labels = Counter(str(case.label_convention) if case.label else "none" for case in cases)
+    counts = Counter(subset_name(row, modalities) for row in available.tolist())
+    labels = Counter(str(case.label_convention) if case.label else "none" for case in map(as_case, cases))
     return {
         "cases": total,
         "labels": dict(sorted(labels.items())),
         "modalities": {
             name: {"cases": number, "missing_rate": _share(total - number, total)}
-            for name, number in zip(modalities, listed.sum(axis=0).tolist(), strict=True)
+            for name, number in zip(modalities, available.sum(axis=0).tolist(), strict=True)
         },
         "patterns": [
             {"subset": subset, "cases": number, "share": _share(number, total)}
             for subset, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         ],
-        "single_modality_share": _share(int((listed.sum(axis=1) == 1).sum()), total),
+        "single_modality_share": _share(int((available.sum(axis=1) == 1).sum()), total),
     }
 
 
@@ -64,7 +63,7 @@ def _format_section(name: str, section: dict) -> str:
     lines = [f"{name}: {section['cases']} cases" + (f" (labels: {labels})" if labels else "")]
     if not section["cases"]:
         return lines[0]
-    rows = [("modality", "cases", "missing")]
+    rows: list[tuple[str, ...]] = [("modality", "cases", "missing")]
     rows += [(m, str(row["cases"]), _percent(row["missing_rate"])) for m, row in section["modalities"].items()]
     rows += [(), ("pattern", "cases", "share")]
     rows += [(row["subset"], str(row["cases"]), _percent(row["share"])) for row in section["patterns"]]

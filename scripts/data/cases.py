@@ -65,8 +65,8 @@ def datalist_path(dataset_dir: str, datalist_file: str = DATALIST_FILE, phantom_
 
 def _complete(cases: list[Case], modalities: Sequence[str], where: str) -> list[Case]:
     """Keep the cases that list every modality."""
-    rows = availability(cases, modalities).all(axis=1)
-    kept = [case for case, row in zip(cases, rows, strict=True) if row]
+    available = availability(cases, modalities)  # (N, M)
+    kept = [case for case, row in zip(cases, available, strict=True) if row.all()]
     if not kept:
         raise ValueError(
             f"none of the {len(cases)} cases in {where} has all of {list(modalities)}; expected at least one, since "

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,10 +89,10 @@ def write_datalist(
     if clash:
         raise ValueError(f"datalist `{path}` would have {clash} both as a section and as a property.")
     folder = os.path.realpath(path.parent)
-    content = {"modalities": list(modalities), **extra}
+    content: dict[str, Any] = {"modalities": list(modalities), **extra}
     for name, entries in sections.items():
-        entries = [entry.to_entry() if isinstance(entry, Case) else entry for entry in entries]
-        checked = _checked(entries, modalities, f"section `{name}`")
+        written = [entry.to_entry() if isinstance(entry, Case) else entry for entry in entries]
+        checked = _checked(written, modalities, f"section `{name}`")
         content[name] = [_with_paths(entry, lambda file: _relative(file, folder)) for entry in checked]
     write_json(path, content)
 
@@ -136,7 +137,7 @@ def simulate_missing(
     """
     result, untouched = [], []
     for case, row in zip(cases, available, strict=True):
-        removed = {name for name, present in zip(modalities, row, strict=True) if not present}
+        removed = {name for name, there in zip(modalities, row, strict=True) if not there}
         kept = [name for name in case.listed if name not in removed]
         if not kept:
             untouched.append(case.name)
@@ -165,7 +166,9 @@ def _sections(content: dict) -> list[str]:
 
 
 def _compare_names(file: str | os.PathLike, listed: Sequence[str] | None, modalities: Sequence[str] | None) -> None:
-    unused = [name for name in listed or () if modalities is not None and name not in modalities]
+    if listed is None or modalities is None:
+        return
+    unused = [name for name in listed if name not in modalities]
     if unused and not set(modalities) <= set(listed):
         raise ValueError(
             f"datalist `{file}` names the modalities {list(listed)} but the configuration {list(modalities)}; "
@@ -196,7 +199,7 @@ def _check_entry(case: str, entry: dict, modalities: Sequence[str] | None, where
         )
     names = Case.from_entry(entry).listed
     unknown = [name for name in names if modalities is not None and name not in modalities]
-    if unknown:
+    if modalities is not None and unknown:
         raise CaseError(case, f"{where} lists the unknown modalities {unknown}; expected any of {list(modalities)}")
     if not names:
         raise CaseError(case, f"{where} lists no modality; expected at least one image")

@@ -42,13 +42,13 @@ def describe_data(
     Raises:
         FileNotFoundError: if a datalist may list the cases and there is neither a data set nor a place for phantoms.
     """
-    cases = [as_case(case) for case in cases]
-    properties, folder = {}, next((Path(image).resolve().parent.name for case in cases for image in case.files), "")
-    if not cases or any(case.name and case.phantom is None for case in cases):
+    found = [as_case(case) for case in cases]
+    properties, folder = {}, next((Path(image).resolve().parent.name for case in found for image in case.files), "")
+    if not found or any(case.name and case.phantom is None for case in found):
         path = datalist_path(dataset_dir, datalist_file, phantom_dir).resolve()
         if path.is_file():
             properties, folder = read_properties(path), path.parent.name
-    synthetic = "phantom" in properties or any(_are_phantoms(cases))
+    synthetic = "phantom" in properties or any(_are_phantoms(found))
     names = [properties.get("name"), PHANTOMS if synthetic else None]
     name = ", ".join(str(name) for name in names if name) or folder
     return {"name": name, "synthetic": synthetic, "section": section, "num_cases": len(cases)}

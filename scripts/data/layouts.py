@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import yaml
 
@@ -30,7 +31,7 @@ class _Found:
 
     images: dict[str, list[str]] = field(default_factory=dict)  # by modality
     labels: list[str] = field(default_factory=list)
-    channels: list[str | None] | None = None  # modalities of a stacked image, which is the only one then
+    channels: Sequence[str | None] | None = None  # modalities of a stacked image, which is the only one then
 
     def num_files(self) -> int:
         return sum(len(paths) for paths in self.images.values()) + len(self.labels)
@@ -128,7 +129,7 @@ def _layouts_to_try(
         raise ValueError(f"layout `{layout}` is unknown; expected auto, {CUSTOM} or one of {list(known)}.")
     if (layout == CUSTOM and not patterns) or (patterns and layout not in ("auto", CUSTOM)):
         raise ValueError(f"layout is `{layout}` and `patterns` is {patterns!r}; patterns go with `{CUSTOM}` or `auto`.")
-    own = {"label_convention": label_convention} if label_convention else {}
+    own: dict[str, Any] = {"label_convention": label_convention} if label_convention else {}
     own.update({"label": [label_pattern]} if label_pattern else {})
     own.update({"label_names": {}} if label_convention else {})
     groups = []
@@ -203,7 +204,9 @@ def _with_channels(cases: dict[str, _Found], spec: dict, root: Path, files: list
     """Add what the description beside stacked images says of their channels; drop cases that have no description."""
     if any(case.endswith("_0000") for case in cases):
         return {}  # the folders are named alike by nnU-Net, which keeps one file per channel
-    described, channels, known = {}, {}, set(files)
+    described: dict[str, _Found] = {}
+    channels: dict[str, list[str]] = {}
+    known = set(files)
     for case, found in cases.items():
         for path in (path for paths in found.images.values() for path in paths):
             file = str(PurePosixPath(path).parents[1] / spec["description"])
@@ -249,14 +252,14 @@ def _described(
     for role, paths in [*found.images.items(), ("label", found.labels)]:
         if len(paths) > 1:
             raise CaseError(case, f"{len(paths)} files match `{role}`, expected one: {paths}", str(root / paths[0]))
-    paths = {name: str(root / paths[0]) for name, paths in found.images.items()}
+    files = {name: str(root / paths[0]) for name, paths in found.images.items()}
     if found.channels is not None:
-        kept = tuple(name if modalities is None or name in modalities else None for name in found.channels)
-        result = Case(case, image=next(iter(paths.values())), channels=kept, layout=layout)
+        channels = tuple(name if modalities is None or name in modalities else None for name in found.channels)
+        result = Case(case, image=next(iter(files.values())), channels=channels, layout=layout)
     else:
-        kept = [name for name in modalities or spec["images"] if name in paths]
-        result = Case(case, {name: paths[name] for name in kept}, layout=layout)
-    if not any(kept):
+        names = [name for name in modalities or spec["images"] if name in files]
+        result = Case(case, {name: files[name] for name in names}, layout=layout)
+    if not result.listed:
         logger.warning("case `%s` has none of the modalities %s and is left out", case, modalities)
         return []
     if found.labels:

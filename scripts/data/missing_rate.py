@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -98,7 +99,7 @@ def parse_missing_rates(text: str | Mapping[str, float], modalities: Sequence[st
     return rates
 
 
-def parse_pairs(text: str | Mapping[str, object], what: str) -> dict[str, object]:
+def parse_pairs(text: str | Mapping[str, Any], what: str) -> dict[str, Any]:
     """Read ``name=value`` pairs joined by commas, or a mapping, into a dictionary in the order written.
 
     Args:
@@ -144,8 +145,8 @@ def _rows_in_order(num_cases: int, rates: np.ndarray) -> np.ndarray:
     start = 0
     for pattern in availability_patterns(len(rates)):
         expected = float(num_cases)  # multiplied from left to right: the floor below feels the last bit
-        for present, rate in zip(pattern, rates, strict=True):
-            expected *= 1 - rate if present else rate
+        for there, rate in zip(pattern, rates, strict=True):
+            expected *= 1 - rate if there else rate
         stop = start + max(1, int(expected)) if expected > 0 else start
         available[start:stop] = pattern
         start = stop

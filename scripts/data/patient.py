@@ -82,7 +82,8 @@ def _from_mapping(source: Mapping, modalities: Sequence[str], case: str | None) 
         raise CaseError(name, f"{unknown} are no modalities here; expected names out of {list(modalities)}")
     if not given:
         raise CaseError(name, f"no modality was given; expected at least one of {list(modalities)}")
-    images, first = {}, {}
+    images: dict[str, str] = {}
+    first: dict[str, str] = {}  # which modality a file was given for first
     for modality in (each for each in modalities if each in given):
         file = images[modality] = _existing(given[modality], name)
         other = first.setdefault(os.path.realpath(file), modality)

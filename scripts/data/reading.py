@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import logging
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -221,8 +222,8 @@ def resample_to(first: MetaTensor, other: MetaTensor, mode: str, case: str) -> M
     """
     if first.ndim != other.ndim:
         raise CaseError(case, f"cannot resample: {grid_difference(first, other, 0.0)}", file_of(other))
-    resampled = ResampleToMatch(mode=mode, padding_mode="zeros")(other, first)
-    resampled = with_meta(resampled.as_tensor(), first)
+    moved = cast(MetaTensor, ResampleToMatch(mode=mode, padding_mode="zeros")(other, first))
+    resampled = with_meta(moved.as_tensor(), first)
     resampled.meta["filename_or_obj"] = file_of(other)
     return resampled
 

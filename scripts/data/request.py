@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .case import Case
 from .case_error import CaseError
@@ -15,7 +15,8 @@ from .patient import PATHS, case_name, describe_patient, read_channels
 
 CONSUMED_KEYS = ("case", "images", "channels", "label_convention")
 
-Request = Case | Mapping[Hashable, Any] | str | os.PathLike | Sequence[str | os.PathLike]
+Source = str | os.PathLike | Sequence[str | os.PathLike]
+Request = Case | Mapping[Hashable, Any] | Source
 
 
 def understand(
@@ -48,9 +49,8 @@ def understand(
     Raises:
         CaseError: if the request gives no images, an unknown modality or one twice, or files that are no patient.
     """
-    if isinstance(request, Case):
-        request = request.to_entry()
-    data = request if isinstance(request, Mapping) else {image_key: request}
+    entry = request.to_entry() if isinstance(request, Case) else request
+    data: Mapping[Any, Any] = entry if isinstance(entry, Mapping) else {image_key: entry}
     data = _described(data, modalities, image_key)
     name = _name(data, image_key)
     images, image, channels = _images(data, modalities, image_key, name)
@@ -78,7 +78,7 @@ def _described(data: Mapping, modalities: Sequence[str], image_key: str) -> Mapp
         return data
     how = {key: data[key] for key in ("layout", "patterns", "case") if data.get(key)}
     rest = {key: value for key, value in data.items() if key not in {*how, *named, "channels", image_key}}
-    entry = describe_patient(named or source, modalities, **how).to_entry()
+    entry = describe_patient(named or cast(Source, source), modalities, **how).to_entry()
     return {**rest, **{image_key if key == "image" else key: value for key, value in entry.items()}}
 
 

@@ -117,7 +117,7 @@ def _cases_wanted(sizes: Mapping[str, float] | Sequence[float], total: int) -> d
         sizes = dict(zip(SECTIONS, sizes, strict=False))
     numbers = list(sizes.values())
     if all(isinstance(number, int) for number in numbers) and sum(numbers) == total and min(numbers) >= 0:
-        return dict(sizes)
+        return {name: int(number) for name, number in sizes.items()}
     if not all(0 <= number <= 1 for number in numbers) or abs(sum(numbers) - 1) > 1e-6:
         raise ValueError(
             f"split is {dict(sizes)} for {total} cases; expected fractions that sum to 1, "

@@ -46,9 +46,11 @@ def largest_slice(candidates: Iterable[NDArray]) -> int:
 def box_around(planes: Sequence[NDArray]) -> tuple[slice, slice]:
     """Box around what any of the slices ``(X, Y)`` of one grid shows, with a margin; all of it if none does."""
     there = np.any([plane != 0 for plane in planes], axis=0)  # (X, Y)
-    box = []
-    for axis in (0, 1):
-        hits = there.any(axis=1 - axis).nonzero()[0]
-        low, high = (hits[0], hits[-1] + 1) if len(hits) else (0, there.shape[axis])
-        box.append(slice(max(low - MARGIN, 0), high + MARGIN))
-    return tuple(box)
+    rows, columns = (_extent(there.any(axis=1 - axis)) for axis in (0, 1))
+    return rows, columns
+
+
+def _extent(there: NDArray) -> slice:
+    hits = there.nonzero()[0]
+    low, high = (int(hits[0]), int(hits[-1]) + 1) if len(hits) else (0, len(there))
+    return slice(max(low - MARGIN, 0), high + MARGIN)

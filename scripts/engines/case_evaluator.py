@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
@@ -42,7 +42,7 @@ class CaseDataset(Dataset):
     Such an item is ``{"case": name, "failure": reason}``; ``CaseEvaluator`` takes it from there.
     """
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: Any) -> dict[str, Any]:
         if FAILURE in self.data[index]:
             return self.data[index]
         try:
@@ -68,7 +68,8 @@ class FailureGatherer:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: CaseEvaluator) -> None:
-        numbers, failures = zip(*idist.all_gather((engine.state.epoch_length, engine.failures)), strict=True)
+        of_processes = cast(list, idist.all_gather((engine.state.epoch_length, engine.failures)))
+        numbers, failures = zip(*of_processes, strict=True)
         engine.num_cases = sum(numbers)
         engine.failures = dict(sorted(pair for each in failures for pair in each.items()))
 
@@ -90,9 +91,10 @@ class CaseEvaluator(SupervisedEvaluator):
     num_cases: int
 
     def __init__(self, *args: Any, val_handlers: Sequence | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, val_handlers=[FailureGatherer(), *flattened(val_handlers)], **kwargs)
+        kwargs["val_handlers"] = [FailureGatherer(), *flattened(val_handlers)]
+        super().__init__(*args, **kwargs)
 
-    def run(self, global_epoch: int = 1) -> None:
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's evaluators have it
         self.failures = {}
         if self.state.epoch_length == 0:  # nothing is left of a resumed evaluation; Ignite refuses an empty loader
             self.state.epoch, self.state.max_epochs = global_epoch, global_epoch

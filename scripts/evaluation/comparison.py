@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..metrics.statistics import NUM_RESAMPLES, bootstrap_interval, holm, mean_over_subsets, signed_rank_test
-from ..metrics.undefined import mean_of_defined
+from ..metrics.undefined import mean_of_defined, or_nan
 from .descriptions import directed_metric
 from .store import SETTINGS_FILE
 from .tables import CONVENTIONS, case_by_subset, check_rows, num_modalities, read_scores, subsets_in_order
@@ -159,8 +159,8 @@ def _compared(pairs: pd.DataFrame, direction: int, num_resamples: int) -> Iterat
         for level, group, names in groups:
             asked = int(num_pairs.reindex(names).sum())
             if asked:
-                matrices = (table.reindex(columns=names).to_numpy() for table in tables.values())
-                found = _difference(*matrices, direction=direction, num_resamples=num_resamples)
+                baseline, run, difference = (table.reindex(columns=names).to_numpy() for table in tables.values())
+                found = _difference(baseline, run, difference, direction, num_resamples)
                 found["num_undefined"] = asked - found.pop("num_pairs")
                 yield {"level": level, "group": group, "region": region, **found}
 
@@ -173,7 +173,7 @@ def _difference(
     differences = differences[defined.any(axis=1)]
     mean = mean_over_subsets(differences)
     low, high = bootstrap_interval(differences, num_resamples) or (None, None)
-    p, note = signed_rank_test([mean_of_defined(of_case) for of_case in differences.tolist()])
+    p, note = signed_rank_test([or_nan(mean_of_defined(of_case)) for of_case in differences.tolist()])
     return {
         "n": len(differences),
         "num_pairs": int(defined.sum()),

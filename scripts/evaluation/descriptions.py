@@ -112,7 +112,7 @@ def small_region_rule(region: str) -> tuple[str, int] | None:
 
 def policy_in_words(name: str | None) -> str | None:
     """Say an empty-mask policy in one line; ``None`` where there is none of that name."""
-    if name not in EMPTY_POLICIES:
+    if name is None or name not in EMPTY_POLICIES:
         return None
     policy = EMPTY_POLICIES[name]
     return (

@@ -90,7 +90,7 @@ class ExpectedPerformance:
         cells = found["per_subset"].get(subset, {})
         dice = {region: cells.get(region, {}).get(METRIC) for region in self.regions}
         dice = {region: cell if cell and cell["mean"] is not None else None for region, cell in dice.items()}
-        warnings = [*self._warnings(dice, subset), *self._differences()]
+        warnings = [*self._warnings(dice, subset), *self._differences(found["settings"])]
         gains = found["gains"].get(subset, {})
         improvements = self._improvements(gains, dice)
         unknown = [name for name in self.modalities if name not in used and name not in gains]
@@ -118,8 +118,7 @@ class ExpectedPerformance:
             for region, cell in low.items()
         ]
 
-    def _differences(self) -> list[str]:
-        measured = self.performance["settings"]
+    def _differences(self, measured: Mapping[str, Any]) -> list[str]:
         pairs = {name: (measured[name], here) for name, here in self.settings.items() if name in measured}
         return [
             f"expected performance was measured with {name} {before}, this case was segmented with {here}; the "

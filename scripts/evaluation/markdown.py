@@ -29,8 +29,8 @@ def padded(table: Sequence[Sequence[str]]) -> list[str]:
 
 def subset_cells(subset: str, modalities: Sequence[str]) -> list[str]:
     """Begin a row of a subset: the number of its modalities, and a dot for each that there is."""
-    shown = subset.split("+")
-    return [str(len(shown)), *("●" if name in shown else "○" for name in modalities)]
+    names = subset.split("+")
+    return [str(len(names)), *("●" if name in names else "○" for name in modalities)]
 
 
 def convention_lines(found: Mapping[str, Any]) -> list[str]:

@@ -100,7 +100,7 @@ class CaseStore:
         if idist.get_world_size() > 1:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._check_shared)
 
-    def _check_shared(self, engine: Engine) -> None:
+    def _check_shared(self, engine: Any) -> None:
         """Refuse to go on if what another process has scored is not to be seen here."""
         seen = {*self.done(), *engine.failures}
         lost = [case for case in self.cases if case not in seen]

@@ -94,7 +94,7 @@ def conventions(rows: pd.DataFrame) -> dict[str, Any]:
         "empty_policy": policy,
         "empty_policy_in_words": policy_in_words(policy),
         "surface": surface,
-        "surface_in_words": SURFACES_IN_WORDS.get(surface),
+        "surface_in_words": None if surface is None else SURFACES_IN_WORDS.get(surface),
         "regions_in_words": {region: words for region, words in rules.items() if words},
     }
 

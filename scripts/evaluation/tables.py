@@ -31,7 +31,7 @@ class ScoreWriter(AbstractContextManager):
     Args:
         path: the file to begin (an older one is replaced); its folder must exist.
         policy: name of the empty-mask policy the scores were made with.
-        surface: name of the HD95 convention, as in `score_case`.
+        surface: name of the HD95 convention, see `ScoreSettings`.
 
     Raises:
         ValueError: if a setting has an unknown name.
@@ -52,7 +52,7 @@ class ScoreWriter(AbstractContextManager):
 
         Args:
             case: name of the case.
-            scores: subset (modalities joined by ``+``) to the scores of `score_case`.
+            scores: subset (modalities joined by ``+``) to the scores of `CaseScorer`.
         """
         self._rows.writerows(
             (case, subset, num_modalities(subset), region, metric, float(value), *self.settings)

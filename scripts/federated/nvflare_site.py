@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from monai.bundle import ConfigWorkflow
 from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems
 from monai_nvflare.client_algo_executor import ClientAlgoExecutor
@@ -77,7 +78,7 @@ class SiteAlgo(MonaiAlgo):
 
     def count_cases(self) -> dict[str, Any]:
         """Count the training cases, and those with each modality."""
-        parser = self.train_workflow.parser
+        parser = cast(ConfigWorkflow, self.train_workflow).parser
         return count_cases(*map(parser.get_parsed_content, ("train::cases", "modalities")))
 
 

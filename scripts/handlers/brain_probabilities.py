@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from ignite.engine import Engine
@@ -64,7 +65,7 @@ class BrainProbabilitiesHandler:
         Args:
             case: its name.
             probabilities: ``(K, C, V)`` of the classes, V voxels of the flattened grid.
-            subsets: ``(K, M)`` bool, which modalities were shown.
+            subsets: ``(K, M)`` bool, what was available each time.
             brain: ``(N,)`` indices of voxels.
             truth: ``(N,)`` uint8, their true classes.
         """
@@ -78,13 +79,13 @@ class BrainProbabilitiesHandler:
                 yield case, path
 
     def _observe(self, engine: Engine, probabilities: Tensor, subsets: Tensor) -> None:
-        (case,) = engine.state.batch["case"]
-        label = engine.state.output[CommonKeys.LABEL]
+        batch, output = cast(dict, engine.state.batch), cast(dict, engine.state.output)
+        (case,), label = batch["case"], output[CommonKeys.LABEL]
         if label is None:
             raise ValueError(
                 f"case `{case}` has no label, so its prediction cannot be scored and its probabilities cannot be "
                 "compared with anything. Evaluate cases whose datalist entry has `label`, or run inference instead."
             )
-        image, label = (decollate_batch(each)[0] for each in (engine.state.output[CommonKeys.IMAGE], label))
+        image, label = (decollate_batch(each)[0] for each in (output[CommonKeys.IMAGE], label))
         brain, truth = brain_voxels(image, label)
         self.look(str(case), probabilities.flatten(2), subsets.cpu(), brain, truth)

@@ -21,5 +21,6 @@ class KeepBuffersHandler:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        if engine.state.device is None or engine.state.device.type == "cpu":
+        device = getattr(engine.state, "device", None)
+        if device is None or device.type == "cpu":
             keep_freed_memory()

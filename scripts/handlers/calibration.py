@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 import numpy as np
@@ -108,7 +108,7 @@ class CalibrationHandler(BrainProbabilitiesHandler):
         self.store.write(case, self.part, lists)
 
     def _hand_over(self, engine: Engine) -> None:
-        (output,) = engine.state.output
+        (output,) = cast(list, engine.state.output)
         output["further_scores"] = self.errors
 
     @idist.one_rank_only()

@@ -120,7 +120,7 @@ class RunCheckpointHandler:
         state = torch.load(newest, map_location="cpu", weights_only=True)
         self._check_plan(state["trainer"], engine)
         wanted = {name: each for name, each in self.save_dict.items() if name != "record" or name in state}
-        CheckpointLoader(str(newest), wanted, map_location="cpu")(engine)
+        CheckpointLoader(str(newest), wanted, map_location="cpu")(engine)  # type: ignore[arg-type]  # torch takes a name too
         logger.info("resumed from %s, best so far %.4f in epoch %d", newest, self.best_value, self.best_epoch)
 
     def _check_plan(self, planned: Mapping[str, int], engine: Engine) -> None:
@@ -147,11 +147,11 @@ class RunCheckpointHandler:
         self.validated = True
 
     def _save(self, engine: Engine) -> None:
-        value = self.evaluator.state.metrics.get(METRIC) if self.validated else None
-        improved = value is not None and value > self.best_value
+        value = self.evaluator.state.metrics.get(METRIC) if self.validated and self.evaluator is not None else None
+        improved = False
         self.validated = False
-        if improved:
-            self.best_value, self.best_epoch = float(value), engine.state.epoch
+        if value is not None and value > self.best_value:
+            improved, self.best_value, self.best_epoch = True, float(value), engine.state.epoch
         if self.record is not None:
             self.record.note(engine, METRIC, value)
         if idist.get_rank() == 0:

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import ignite.distributed as idist
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 from monai.data import DataLoader
 from monai.data.utils import set_rnd
+from monai.engines.workflow import Workflow
 from monai.utils import set_determinism
 
 FURTHER = 1_000_000  # from one process to the next, more than any run has epochs
@@ -26,7 +27,7 @@ class EpochSeedHandler:
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Attach to a trainer.
 
         Raises:
@@ -39,7 +40,7 @@ class EpochSeedHandler:
             )
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         seed = self.seed + engine.state.epoch + idist.get_rank() * FURTHER
         set_determinism(seed)
         loader = engine.data_loader

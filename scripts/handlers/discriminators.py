@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine
+from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.utils import CommonKeys
 from torch import Tensor
@@ -18,7 +20,7 @@ from ..losses.adversarial import AdversarialTerm
 from ..losses.co_training import paired_paths
 from ..losses.objective import Objective
 from ..networks.outputs import MultiModalOutput
-from .epoch_publisher import EpochPublisher
+from .epoch_publisher import EpochPublisher, epoch_length
 from .loss_terms import TermMeans
 
 KINDS = ("discriminator", "discriminator_accuracy")  # of what is logged, in the order of ``Judgement``
@@ -67,11 +69,11 @@ class DiscriminatorHandler(EpochPublisher):
     def metrics(self, engine: Engine) -> Mapping[str, float]:
         return self.means.result()
 
-    def _play(self, engine: Engine) -> None:
+    def _play(self, engine: SupervisedTrainer) -> None:
         first, last = _place_in_step(engine)
         if first:
             self.optimizer.zero_grad(set_to_none=True)  # so that nothing moves where nothing is judged
-        output = engine.state.output[CommonKeys.PRED]
+        output = cast(dict, engine.state.output)[CommonKeys.PRED]
         terms = {f"{term.judge}_{kind}": torch.tensor(torch.nan) for term in self.players for kind in KINDS}
         if not self.loss.state.warming_up:
             terms.update(self._learn(output, engine.accumulation_steps))
@@ -95,8 +97,9 @@ class DiscriminatorHandler(EpochPublisher):
         }
 
 
-def _place_in_step(engine: Engine) -> tuple[bool, bool]:
+def _place_in_step(engine: SupervisedTrainer) -> tuple[bool, bool]:
     """Tell whether an iteration is the first and the last of those that a step of the optimizers is made of."""
-    number = (engine.state.iteration - 1) % engine.state.epoch_length
-    last = (number + 1) % engine.accumulation_steps == 0 or number + 1 == engine.state.epoch_length
+    length = epoch_length(engine)
+    number = (engine.state.iteration - 1) % length
+    last = (number + 1) % engine.accumulation_steps == 0 or number + 1 == length
     return number % engine.accumulation_steps == 0, last

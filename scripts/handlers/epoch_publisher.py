@@ -5,8 +5,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
+import ignite.distributed as idist
 from ignite.engine import Engine, Events
+from torch import Tensor
+
+
+def epoch_length(engine: Engine) -> int:
+    """Give the number of iterations in an epoch, which MONAI's trainers know from the start."""
+    return cast(int, engine.state.epoch_length)
+
+
+def over_processes(values: Tensor) -> Tensor:
+    """Sum a tensor up over all processes."""
+    return cast(Tensor, idist.all_reduce(values))
 
 
 class EpochPublisher:
@@ -41,7 +54,7 @@ class EpochPublisher:
 
     def _complete(self, engine: Engine) -> None:
         self.collect(engine)
-        if engine.state.iteration % engine.state.epoch_length == 0:
+        if engine.state.iteration % epoch_length(engine) == 0:
             found = self.metrics(engine)
             self._published = set(found)
             engine.state.metrics.update(found)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
@@ -21,4 +23,5 @@ class IterationLossHandler:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        engine.state.output = [{CommonKeys.LOSS: engine.state.output[CommonKeys.LOSS].detach()}]
+        state: Any = engine.state  # ignite says that an output is a number
+        state.output = [{CommonKeys.LOSS: state.output[CommonKeys.LOSS].detach()}]

@@ -7,11 +7,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..metrics.modality_gap import modality_gap
 from ..metrics.undefined import or_none
 from ..modalities import acquired_in
+from ..networks.base import IncompleteMultiModalNetwork
 from ..utils.files import replacing, write_json
 
 logger = logging.getLogger(__name__)
@@ -72,8 +75,8 @@ class LatentFeaturesHandler:
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._keep)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
 
-    def _start(self, engine: Engine) -> None:
-        number = len(engine.network.level_channels)
+    def _start(self, engine: SupervisedEvaluator) -> None:
+        number = len(_level_channels(engine))
         if not -number <= self.level < number:
             raise ValueError(
                 f"`level` is {self.level}, but the encoders of {type(engine.network).__name__} have {number} levels; "
@@ -89,7 +92,7 @@ class LatentFeaturesHandler:
         self.means.append(mean.masked_fill(~acquired[..., None], math.nan))
 
     def _keep(self, engine: Engine) -> None:
-        (item,) = engine.state.batch
+        (item,) = cast(list, engine.state.batch)
         case, mean = str(item["case"]), torch.cat(self.means).double().mean(dim=0).cpu()  # (M, F)
         acquired = acquired_in(item["image"]).cpu()
         if not torch.isfinite(mean[acquired]).all():
@@ -98,15 +101,22 @@ class LatentFeaturesHandler:
         self.store.write(case, FEATURES, listed)
 
     @idist.one_rank_only()
-    def _finish(self, engine: Engine) -> None:
-        channels, found = engine.network.level_channels, self.store.done()
+    def _finish(self, engine: SupervisedEvaluator) -> None:
+        channels, found = _level_channels(engine), self.store.done()
         shape = (len(found), len(self.modalities), channels[self.level])
         features = np.array([self.store.read(case, FEATURES) for case in found], dtype=np.float32).reshape(shape)
         result, level = modality_gap(features), self.level % len(channels)
         engine.state.metrics["modality_gap"] = result.gap
-        names = {"cases": np.array(found, dtype=str), "modalities": np.array(self.modalities, dtype=str)}
+        names: dict[str, Any] = {
+            "cases": np.array(found, dtype=str),
+            "modalities": np.array(self.modalities, dtype=str),
+        }
         with replacing(self.store.output_dir / FEATURES_FILE) as temporary:
             np.savez(temporary, features=features, **names, level=np.array(level))
         numbers = {name: or_none(value) for name, value in result._asdict().items()}
         write_json(self.store.output_dir / GAP_FILE, {**numbers, "num_cases": len(found), "level": level})
         logger.info("modality gap %.3g; latent features are in %s", result.gap, self.store.output_dir / FEATURES_FILE)
+
+
+def _level_channels(engine: SupervisedEvaluator) -> list[int]:
+    return cast(IncompleteMultiModalNetwork, engine.network).level_channels

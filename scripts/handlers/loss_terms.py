@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import ignite.distributed as idist
 import torch
 from ignite.engine import Engine
 from torch import Tensor
 
 from ..losses.objective import Objective
-from .epoch_publisher import EpochPublisher
+from .epoch_publisher import EpochPublisher, over_processes
 
 
 class TermMeans:
@@ -38,7 +37,7 @@ class TermMeans:
         means: dict[str, float] = {}
         for name, values in self.seen.items():
             rows = torch.stack(values)
-            total, count = (idist.all_reduce(each) for each in (rows.nansum(dim=0), (~rows.isnan()).sum(dim=0)))
+            total, count = (over_processes(each) for each in (rows.nansum(dim=0), (~rows.isnan()).sum(dim=0)))
             mean = total / count
             entries = [(f"loss_{name}", mean)]
             if mean.ndim:
@@ -65,6 +64,7 @@ class LossTermsHandler(EpochPublisher):
         self.means = TermMeans(modalities)
 
     def collect(self, engine: Engine) -> None:
+        assert self.loss.last is not None, "an iteration has ended"
         self.means.add(self.loss.last.terms)
 
     def metrics(self, engine: Engine) -> Mapping[str, float]:

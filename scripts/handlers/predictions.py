@@ -22,6 +22,7 @@ from ..evaluation.origin import SYNTHETIC_ONLY, origin_in_words, origin_of, synt
 from ..metrics.regions import volumes_ml
 from ..modalities import acquired_in, subset_name
 from ..utils.files import replacing, write_json
+from .cases import cases_of
 
 logger = logging.getLogger(__name__)
 
@@ -75,12 +76,13 @@ class PredictionWriter:
 
     def load_origin(self) -> None:
         """Read again what the weights were trained on, as a run does when it starts."""
-        self.weights = origin_of(self.model_file)
-        logger.info("weights: %s", origin_in_words(self.weights))
+        if self.model_file is not None:
+            self.weights = origin_of(self.model_file)
+            logger.info("weights: %s", origin_in_words(self.weights))
 
     def _write(self, engine: Engine) -> None:
-        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            self.write_case({**item, **output})
+        for case in cases_of(engine):
+            self.write_case(case)
 
     def write_case(self, case: Mapping[str, Any]) -> None:
         """Write one case; ``pred`` ``(1, *S)``, classes, must carry the affine of the input's grid."""

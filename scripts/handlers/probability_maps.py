@@ -19,6 +19,7 @@ from ..metrics.calibration import region_probabilities
 from ..modalities import acquired_in
 from ..utils.files import replacing
 from ..utils.flags import as_flag
+from .cases import cases_of
 
 
 class ProbabilityMapWriter:
@@ -72,8 +73,8 @@ class ProbabilityMapWriter:
             self.temperatures = read_temperatures(self.model_file)
 
     def _write(self, engine: Engine) -> None:
-        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            self.write_case({**item, **output})
+        for case in cases_of(engine):
+            self.write_case(case)
 
     def write_case(self, case: Mapping[str, Any]) -> None:
         """Write the maps of one case; ``probabilities`` ``(C, *S)`` must carry the affine of the input's grid.

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import ignite.distributed as idist
 import torch
 from ignite.engine import Engine
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from ..data.datalist import listed_modalities
 from ..losses.objective import Objective
 from ..losses.preference import RelativePreference, inverse_frequency
-from .epoch_publisher import EpochPublisher
+from .epoch_publisher import EpochPublisher, over_processes
 
 
 class RelativePreferenceHandler(EpochPublisher):
@@ -60,23 +60,26 @@ class RelativePreferenceHandler(EpochPublisher):
             weights_of_cases(cases, self.modalities) if frequency_weights else None,
             start_epoch,
             initial_step,
-            reduce=idist.all_reduce,
+            reduce=over_processes,
         )
 
     def begin(self, engine: Engine) -> None:
         self.preference.begin()
 
     def collect(self, engine: Engine) -> None:
-        self.preference.collect(self.loss.last.acquired, self.loss.last.distance)
+        report = self.loss.last
+        assert report is not None, "an iteration has ended"
+        self.preference.collect(report.acquired, report.distance)
 
     def metrics(self, engine: Engine) -> Mapping[str, float]:
         rows = self.preference.end(engine.state.epoch - 1)  # ignite counts epochs from 1
         if rows is None:
             return {}
-        engine.state.preference = rows._asdict()
+        state: Any = engine.state  # which takes what is given
+        state.preference = rows._asdict()
         named = (
             (f"{name}/{modality}", value)
-            for name, row in engine.state.preference.items()
+            for name, row in state.preference.items()
             for modality, value in zip(self.modalities, row.tolist(), strict=True)
         )
         return {name: value for name, value in named if value == value}  # not NaN

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 import torch
@@ -95,12 +95,17 @@ def merged_config(arguments: Sequence[str]) -> dict[str, Any] | None:
     files = options.pop("config_file", None)
     if files is None:
         return None
-    parser = ConfigParser(ConfigParser.load_config_files(DefaultParseValue(files)))
+    parser = ConfigParser(load_files(files))
     for name, text in options.items():
         value = DefaultParseValue(text)
         if name not in NOT_CONFIGURATION and value is not None:  # MONAI passes over None
             parser[name] = value
-    return parser.config
+    return cast(dict[str, Any], parser.config)
+
+
+def load_files(files: str) -> dict[str, Any]:
+    """Load the configuration files that a ``monai.bundle run`` command line names, merged as it does."""
+    return ConfigParser.load_config_files(DefaultParseValue(files))
 
 
 def given_options(arguments: Sequence[str]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from math import isfinite, nan
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
@@ -23,6 +23,7 @@ from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..metrics.scores import CaseScorer, Scores, ScoreSettings
 from ..metrics.undefined import mean_of_defined, or_nan, or_none
 from ..modalities import acquired_in, subset_name
+from .cases import cases_of
 
 logger = logging.getLogger(__name__)
 
@@ -82,19 +83,19 @@ class SubsetScoreHandler:
 
     def _start(self, engine: Engine) -> None:
         self.dice = {}
-        for name in (TABLE, *SUMMARIES) if self.store is not None else ():  # of an earlier run
-            (self.store.output_dir / name).unlink(missing_ok=True)
+        if self.store is not None:
+            for name in (TABLE, *SUMMARIES):  # of an earlier run
+                (self.store.output_dir / name).unlink(missing_ok=True)
 
     def _clear(self, engine: Engine) -> None:
         self.found = []
 
     def _score(self, engine: Engine) -> None:
-        pairs = zip(engine.state.batch, engine.state.output, strict=True)
-        self.found = [(str(item["case"]), self.score({**item, **output})) for item, output in pairs]
+        self.found = [(str(case["case"]), self.score(case)) for case in cases_of(engine)]
 
     def _keep(self, engine: Engine) -> None:
         """Take down what was found of a case; of one that failed there is no output."""
-        for (case, scores), output in zip(self.found, engine.state.output, strict=False):
+        for (case, scores), output in zip(self.found, cast(list, engine.state.output), strict=False):
             for subset, further in output.get("further_scores", {}).items():
                 scores[subset] |= further
             if self.store is None:
@@ -143,7 +144,7 @@ class SubsetScoreHandler:
         if self.store is not None:
             self._write_tables(self.store, getattr(engine, "failures", {}))
         else:
-            self._join(idist.all_gather(self.dice))
+            self._join(cast(list, idist.all_gather(self.dice)))
         means = {key: mean_of_defined(values) for key, values in self.dice.items()}  # of a region and subset
         per_region = {
             region: mean_of_defined(mean for (r, _), mean in means.items() if r == region)

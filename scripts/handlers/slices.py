@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
 from monai.transforms import Orientation, SpatialResample
 from monai.transforms.utils import create_translate
-from numpy.typing import NDArray
 
 from ..drawing.planes import box_around, largest_slice, white_level
 from ..evaluation.store import CaseStore
@@ -22,6 +21,7 @@ from ..inferers.sliding_window import SubsetSlidingWindowInferer
 from ..modalities import acquired_in, subset_name
 from ..utils.files import replacing
 from ..utils.flags import as_flag
+from .cases import cases_of
 
 SLICES = "slices.npz"  # the part of a case
 
@@ -67,21 +67,22 @@ class SliceKeeper:
             engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._keep)
 
     def _keep(self, engine: Engine) -> None:
-        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            if item.get("label") is not None:
-                with replacing(self.store.path(str(item["case"]), SLICES)) as temporary:
-                    np.savez_compressed(temporary, **self.slice_of({**item, **output}))
+        for case in cases_of(engine):
+            if case.get("label") is not None:
+                with replacing(self.store.path(str(case["case"]), SLICES)) as temporary:
+                    np.savez_compressed(temporary, **self.slice_of(case))
 
-    def slice_of(self, case: Mapping[str, Any]) -> dict[str, NDArray]:
+    def slice_of(self, case: Mapping[str, Any]) -> dict[str, Any]:
         """Cut the slice out of a case: ``image`` ``(M, *S)``, ``label`` ``(1, *L)``, ``pred`` ``(K, *L)`` classes."""
         image, prediction = case["image"], case["pred"]
         acquired = acquired_in(image).cpu()
         label = self._turned(case["label"])
         volumes = (self._turned(each)[0].cpu().numpy() for each in (label, prediction.amax(dim=0, keepdim=True)))
         number = largest_slice(volumes)
-        place = label.affine @ create_translate(3, (0, 0, number), backend="torch").to(label.affine)
+        shift = cast(torch.Tensor, create_translate(3, (0, 0, number), backend="torch"))
+        place = label.affine @ shift.to(label.affine)
         truth = label[0, ..., number].cpu().numpy()
-        cut = SpatialResample(padding_mode="zeros", dtype=torch.float32)
+        cut = SpatialResample(padding_mode="zeros", dtype=np.float32)
         planes = [
             cut(each, place, (*truth.shape, 1), mode)[..., 0].cpu().numpy()
             for each, mode in ((_grey_levels(image[acquired]), "bilinear"), (prediction, "nearest"))
@@ -102,7 +103,7 @@ class SliceKeeper:
         }
 
     def _turned(self, volume: MetaTensor) -> MetaTensor:
-        return volume if self.turn is None or volume is None else self.turn(volume)
+        return volume if self.turn is None or volume is None else cast(MetaTensor, self.turn(volume))
 
 
 def _grey_levels(image: MetaTensor) -> MetaTensor:

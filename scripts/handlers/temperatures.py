@@ -92,7 +92,7 @@ class TemperatureHandler(BrainProbabilitiesHandler):
         drawn = torch.from_numpy(random.choice(len(brain), min(self.num_voxels, len(brain)), replace=False))
         shown = probabilities[..., brain[drawn].to(probabilities.device)].cpu()  # (K, C, n)
         sizes = subsets.sum(dim=1)
-        content = {}
+        content: dict[str, Any] = {}
         for size in sizes.unique().tolist():
             curves = temperature_curves(shown[sizes == size], truth[drawn], self.regions)
             content |= {f"{name}_{size}": value for name, value in curves._asdict().items()}

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,6 +13,7 @@ from ignite.engine import Engine
 
 from ..data.description import describe_training
 from ..evaluation.origin import TRAINING_FILE, origin_of
+from ..metrics.undefined import or_none
 from ..records.side_files import write_side_file
 from .run_record import environment
 
@@ -79,9 +79,9 @@ class TrainingRecord:
         """Note an epoch that ended: its mean loss, and what its validation gave, ``None`` where there was none."""
         epoch = engine.state.epoch
         if LOSS in engine.state.metrics:
-            self.loss.append({"epoch": epoch, LOSS: _defined(engine.state.metrics[LOSS])})
+            self.loss.append({"epoch": epoch, LOSS: or_none(engine.state.metrics[LOSS])})
         if value is not None:
-            self.validation.append({"epoch": epoch, metric: _defined(value)})
+            self.validation.append({"epoch": epoch, metric: or_none(value)})
 
     def write(self, engine: Engine, model_file: Path) -> None:
         """Write the record beside weights that lie there already."""
@@ -109,8 +109,3 @@ class TrainingRecord:
 
     def _seconds(self) -> float:
         return self.earlier + perf_counter() - self.began
-
-
-def _defined(value: float) -> float | None:
-    """Give what JSON can hold."""
-    return float(value) if isfinite(value) else None

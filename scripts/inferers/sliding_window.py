@@ -6,14 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import Any, cast
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 from monai.utils import convert_to_tensor
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..modalities import ALL, acquired_modalities, evaluable_subsets, parse_subset, unique_rows
+from ..networks.base import IncompleteMultiModalNetwork
 from .autocast import reduced_precision
 from .slice_axis import drop_slice_axis, restore_slice_axis
 
@@ -59,7 +61,7 @@ class IncompleteSlidingWindowInferer(SlidingWindowInferer):
         self.precision, self.spatial_dims = precision, spatial_dims
         self.flips = _read_flips(flips)
 
-    def __call__(self, inputs: Tensor, network: nn.Module, *args, **kwargs) -> Tensor:
+    def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
         acquired = self.acquired(inputs)
 
         def predict(window: Tensor) -> Tensor:
@@ -76,13 +78,16 @@ class IncompleteSlidingWindowInferer(SlidingWindowInferer):
         Whole images are flipped, not windows, so that a flipped image gives the flipped result exactly, however the
         windows lie.
         """
-        result = SlidingWindowInferer.__call__(self, inputs, predict)
+        result = self._over_windows(inputs, predict)
         axes = range(2, 2 + (self.spatial_dims or inputs.ndim - 2))
-        numbers = {NONE: [], OPPOSITE: [len(axes)], EVERY: range(1, len(axes) + 1)}[self.flips]
+        numbers: Sequence[int] = {NONE: [], OPPOSITE: [len(axes)], EVERY: range(1, len(axes) + 1)}[self.flips]
         flips = [flip for number in numbers for flip in combinations(axes, number)]
         for flip in flips:
-            result += SlidingWindowInferer.__call__(self, inputs.flip(flip), predict).flip(flip)
+            result += self._over_windows(inputs.flip(flip), predict).flip(flip)
         return result / (1 + len(flips)) if flips else result
+
+    def _over_windows(self, inputs: Tensor, predict: Callable[[Tensor], Tensor]) -> Tensor:
+        return cast(Tensor, SlidingWindowInferer.__call__(self, inputs, predict))
 
     @staticmethod
     def acquired(inputs: Tensor) -> Tensor:
@@ -151,21 +156,22 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
         """List the subsets that a case with ``acquired`` ``(M,)`` modalities is segmented from: ``(K, M)`` bool."""
         if self.subsets is None:
             return evaluable_subsets(acquired)
-        asked = torch.stack([acquired if subset is None else subset for subset in self.subsets])
-        return unique_rows(evaluable_subsets(acquired, asked))
+        subsets = torch.stack([acquired if subset is None else subset for subset in self.subsets])
+        return unique_rows(evaluable_subsets(acquired, subsets))
 
-    def __call__(self, inputs: Tensor, network: nn.Module, *args, **kwargs) -> Tensor:
+    def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
+        of_subsets = cast(IncompleteMultiModalNetwork, network)
         acquired = self.acquired(inputs)
         subsets = self.subsets_for(acquired[0].cpu()).to(acquired.device)
-        encoded = acquired if self.observers else subsets.any(dim=0, keepdim=True)  # what no subset shows may be spared
+        available = acquired if self.observers else subsets.any(dim=0, keepdim=True)  # what no subset has may be spared
 
         def predict(window: Tensor) -> Tensor:
             image = drop_slice_axis(window, self.spatial_dims)
             with reduced_precision(window.device, self.precision):
-                features = network.encode(image, encoded.expand(window.shape[0], -1))
+                features = of_subsets.encode(image, available.expand(window.shape[0], -1))
                 for observe in self.observers:
                     observe(features, acquired)
-                logits = [self._fuse(network, features, subset) for subset in subsets]
+                logits = [self._fuse(of_subsets, features, subset) for subset in subsets]
             probabilities = torch.cat([each.float().softmax(dim=1) for each in logits], dim=1)
             return restore_slice_axis(probabilities, window)  # (b, K * C, *roi)
 
@@ -176,6 +182,6 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
         return probabilities
 
     @staticmethod
-    def _fuse(network: nn.Module, features: list[Tensor], subset: Tensor) -> Tensor:
-        shown = subset.expand(features[0].shape[0], -1)
-        return network.fuse(network.align(features, shown), shown)
+    def _fuse(network: IncompleteMultiModalNetwork, features: list[Tensor], subset: Tensor) -> Tensor:
+        available = subset.expand(features[0].shape[0], -1)
+        return network.fuse(network.align(features, available), available)

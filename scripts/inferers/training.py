@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from monai.inferers import SimpleInferer
-from torch import Tensor, nn
+from monai.inferers import Inferer
+from torch import Tensor
 
 from ..modalities import acquired_modalities, modality_subsets
 from ..networks.alignment import broadcast
@@ -34,7 +35,7 @@ def draw_strict_subset(available: Tensor) -> Tensor:
     return subset
 
 
-class TrainingInferer(SimpleInferer):
+class TrainingInferer(Inferer):
     """Run a network once on the whole input, on the paths asked for, in the asked-for precision.
 
     MONAI's trainer knows mixed precision on CUDA only; this works on every device that torch's autocast knows. The
@@ -66,29 +67,28 @@ class TrainingInferer(SimpleInferer):
             )
 
     def __call__(
-        self, inputs: Tensor, network: nn.Module, *args, available: Tensor | None = None, **kwargs
+        self, inputs: Tensor, network: Callable[..., Any], *args: Any, available: Tensor | None = None, **kwargs: Any
     ) -> MultiModalOutput | Tensor:
-        taught = None
-        if TEACHER in self.paths and network.training:
+        training, teacher_output = getattr(network, "training", False), None
+        if TEACHER in self.paths and self.teacher is not None and training:
             with reduced_precision(inputs.device, self.precision):
-                taught = self.teacher(inputs)
+                teacher_output = self.teacher(inputs)
             if available is not None:
                 inputs = inputs.masked_fill(~broadcast(available, inputs), torch.nan)
                 available = None
         if available is not None:
             kwargs["available"] = available
-        if network.training:
+        if training:
             kwargs |= {"paths": self.paths} | self._narrowed(inputs, available)
         with reduced_precision(inputs.device, self.precision):
             output = network(inputs, *args, **kwargs)
-        return output if taught is None else output._replace(teacher=taught)
+        return output if teacher_output is None else output._replace(teacher=teacher_output)
 
     def _narrowed(self, inputs: Tensor, available: Tensor | None) -> dict[str, Tensor]:
         """Draw what the narrowed path is shown, where it is asked for and any sample has one."""
         if NARROWED not in self.paths:
             return {}
-        shown = acquired_modalities(inputs).cpu()
-        if available is not None:
-            shown = shown & available.cpu()
-        narrowed = torch.stack([draw_strict_subset(each) for each in shown])  # (B, M)
-        return {"narrowed": narrowed} if narrowed.any() else {}
+        acquired = acquired_modalities(inputs).cpu()
+        available = acquired if available is None else acquired & available.cpu()
+        available = torch.stack([draw_strict_subset(row) for row in available])  # (B, M)
+        return {"narrowed_available": available} if available.any() else {}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.outputs import ALIGNMENT, AlignmentOutput, MultiModalOutput
-from .term import Term
+from .term import Term, given
 
 
 class AnchorAlignmentLoss(nn.Module):
@@ -52,21 +52,21 @@ class AnchorAlignmentTerm(Term):
         self.distance = AnchorAlignmentLoss()
 
     def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor | None:
-        own, led = output.alignment, _led(output)
+        own, teacher = output.alignment, _of_teacher(output)
         if own is None:
             return None
-        if led is None:
+        if teacher is None:
             return self.distance(own)
-        pairs = zip(output.teacher.alignment.anchors, own.anchors, strict=True)
+        led = teacher.available.any(dim=1)  # (B,), samples that have an anchor of the teacher
+        pairs = zip(teacher.anchors, own.anchors, strict=True)
         return self.distance(own, [torch.where(led.view([-1] + [1] * (p.dim() - 1)), p, q) for p, q in pairs])
 
     def applies(self, output: MultiModalOutput) -> Tensor:
-        own, led = output.alignment, _led(output)
-        return own.available if led is None else torch.where(led.unsqueeze(1), output.acquired, own.available)
+        own, teacher = given(output.alignment), _of_teacher(output)
+        if teacher is None:
+            return own.available
+        return torch.where(teacher.available.any(dim=1, keepdim=True), output.acquired, own.available)
 
 
-def _led(output: MultiModalOutput) -> Tensor | None:
-    """Tell which samples have the anchor of a teacher: ``(B,)`` bool; ``None`` without one."""
-    if output.teacher is None or output.teacher.alignment is None:
-        return None
-    return output.teacher.alignment.available.any(dim=1)
+def _of_teacher(output: MultiModalOutput) -> AlignmentOutput | None:
+    return None if output.teacher is None else output.teacher.alignment

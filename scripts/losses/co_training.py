@@ -14,7 +14,7 @@ from ..networks.outputs import FUSED, NARROWED, MultiModalOutput, PathOutput
 from ..networks.packing import place_rows
 from .segmentation import SegmentationLoss
 from .state import ObjectiveState
-from .term import Term
+from .term import Term, given
 
 
 class PairedPaths(NamedTuple):
@@ -38,7 +38,7 @@ def paired_paths(output: MultiModalOutput) -> PairedPaths | None:
     rows = output.narrowed.available.any(dim=1).nonzero().squeeze(1)
     if rows.numel() == 0:
         return None
-    full = PathOutput(output.available, output.fused, output.bottleneck)
+    full = PathOutput(output.available, given(output.fused), output.bottleneck)
     return PairedPaths(rows, _of_samples(full, rows), _of_samples(output.narrowed, rows))
 
 
@@ -70,7 +70,7 @@ class FullDiceTerm(Term):
         self.segmentation = SegmentationLoss()
 
     def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor:
-        return _dice(self.segmentation, output.fused, label)
+        return _dice(self.segmentation, given(output.fused), label)
 
 
 class PathTerm(Term):
@@ -90,7 +90,7 @@ class PathTerm(Term):
             if output.narrowed is None and bool((output.available.sum(dim=1) > 1).any()):
                 raise ValueError(
                     "the network gave no narrowed path, though samples show several modalities; expected a call with "
-                    "`paths` of the objective and `narrowed`, as TrainingInferer makes it."
+                    "`paths` of the objective and `narrowed_available`, as TrainingInferer makes it."
                 )
             return torch.zeros(len(label), device=label.device)
         return place_rows(self.of_pairs(pair, label.index_select(0, pair.rows)), pair.rows, len(label))

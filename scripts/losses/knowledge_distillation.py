@@ -7,7 +7,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..networks.outputs import FUSED, TEACHER, MultiModalOutput
-from .term import Term
+from .term import Term, given
 
 
 class TeacherTerm(Term):
@@ -22,7 +22,7 @@ class TeacherTerm(Term):
     paths = (FUSED, TEACHER)
 
     def applies(self, output: MultiModalOutput) -> Tensor:
-        return output.teacher.available.all(dim=1)
+        return given(output.teacher).available.all(dim=1)
 
 
 class SoftDistillationTerm(TeacherTerm):
@@ -40,7 +40,7 @@ class SoftDistillationTerm(TeacherTerm):
         self.temperature = temperature
 
     def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor:
-        pair = (output.fused, output.teacher.logits.detach())
+        pair = (given(output.fused), given(output.teacher).logits.detach())
         s, t = ((logits.float() / self.temperature).log_softmax(dim=1) for logits in pair)
         divergence = (t.exp() * (t - s)).sum(dim=1)  # (B, *S)
         return self.temperature**2 * divergence.flatten(1).mean(dim=1)
@@ -53,7 +53,8 @@ class LatentDistillationTerm(TeacherTerm):
         super().__init__(weight)
 
     def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor | None:
-        if output.bottleneck is None:
+        own, led = output.bottleneck, given(output.teacher).bottleneck
+        if own is None or led is None:
             return None
-        difference = output.bottleneck.float() - output.teacher.bottleneck.detach().float()
+        difference = own.float() - led.detach().float()
         return difference.square().flatten(1).mean(dim=1)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ class Report(NamedTuple):
             term of single modalities also has ``<name>_per_modality`` ``(M,)``, NaN for one that no sample has; one
             whose weight changes, ``<name>_weight``. ``total`` is what was returned. What a network does not give leaves
             no entry.
-        acquired: ``(B, M)`` bool, what the samples showed.
+        acquired: ``(B, M)`` bool, of the samples.
         distance: ``(B, M)`` of the students from the fused prediction, NaN where nothing was compared; ``None`` where
             no term measures it.
     """
@@ -74,13 +74,14 @@ class Objective(nn.Module):
 
     def __init__(self, terms: Mapping[str, Term | None], task_wise: bool = False) -> None:
         super().__init__()
-        self.terms = nn.ModuleDict({name: term for name, term in terms.items() if term is not None})
+        kept = {name: term for name, term in terms.items() if term is not None}
+        self.terms = nn.ModuleDict(kept)
         self.task_wise = task_wise
         self.state = ObjectiveState()
         self.last: Report | None = None
         if len(self.terms) == 0:
             raise ValueError("the objective has no terms; expected at least one. See `loss::terms`.")
-        for name, term in self.terms.items():
+        for name, term in kept.items():
             unknown = sorted(set(term.paths) - set(PATHS))
             if unknown:
                 raise ValueError(
@@ -131,16 +132,20 @@ class Objective(nn.Module):
 
     def _at_work(self) -> dict[str, Term]:
         """Leave out what weighs nothing and measures nothing."""
-        return {name: term for name, term in self.terms.items() if term.weight != 0 or term.measures}
+        terms = {name: cast(Term, term) for name, term in self.terms.items()}
+        return {name: term for name, term in terms.items() if term.weight != 0 or term.measures}
 
     def _total(self, values: dict[str, Tensor], output: MultiModalOutput, distance: Tensor | None) -> Tensor:
         """Apply availability, gates and weights, once; note every term."""
-        gate = lagging(distance, output.acquired) if self.task_wise and not self.state.warming_up else None
+        gate = None
+        if self.task_wise and not self.state.warming_up and distance is not None:
+            gate = lagging(distance, output.acquired)
         noted: dict[str, Tensor] = {}
         weighted = []
+        terms = self._at_work()
         for name, each in values.items():
-            term = self.terms[name]
-            per_sample, entries = self._of_samples(name, each, output, gate)
+            term = terms[name]
+            per_sample, entries = self._of_samples(name, term, each, output, gate)
             noted.update(entries)
             weight = term.weight_at(self.state)
             if term.weight_changes:
@@ -153,10 +158,9 @@ class Objective(nn.Module):
         return total
 
     def _of_samples(
-        self, name: str, values: Tensor, output: MultiModalOutput, gate: Tensor | None
+        self, name: str, term: Term, values: Tensor, output: MultiModalOutput, gate: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum up the modalities of each sample: ``(B,)``, and what is noted of the term."""
-        term = self.terms[name]
         applies = term.applies(output)
         if values.dim() == 1:
             if applies is None:

@@ -14,6 +14,7 @@ from ..networks.outputs import MultiModalOutput
 from .segmentation import MIN_PROBABILITY
 from .state import COEFFICIENT, MODALITY_WEIGHT
 from .students import StudentTerm, compare_students
+from .term import given
 
 
 class PixelDistillation(nn.Module):
@@ -70,10 +71,10 @@ class PixelDistillationTerm(StudentTerm):
         self.pixel = PixelDistillation(temperature)
 
     def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor:
-        students, size = output.students, list(label.shape[2:])
+        students, fused, size = given(output.students), given(output.fused), list(label.shape[2:])
 
         def compare(mine: slice, sample: slice) -> Tensor:
-            total = self.pixel(students.logits[mine].unsqueeze(0), output.fused[sample])  # (1, n)
+            total = self.pixel(students.logits[mine].unsqueeze(0), fused[sample])  # (1, n)
             for level, (logits, teacher) in enumerate(zip(students.auxiliary, output.auxiliary, strict=True), start=1):
                 total = total + 0.5**level * self.pixel(logits[mine].unsqueeze(0), teacher[sample], size)
             return total

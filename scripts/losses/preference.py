@@ -36,19 +36,19 @@ def relative_preference(distance: Tensor) -> Tensor:
     return torch.where(preference.isfinite(), preference, 0)
 
 
-def lagging(distance: Tensor, seen: Tensor) -> Tensor:
+def lagging(distance: Tensor, acquired: Tensor) -> Tensor:
     """Tell which modalities are further from the teacher than the average of their sample: the task-wise gate.
 
     Each sample decides for itself; in the release one sum over the batch decides for all.
 
     Args:
         distance: ``(B, M)``.
-        seen: ``(B, M)`` bool, modalities that take part.
+        acquired: ``(B, M)`` bool.
 
     Returns:
-        ``(B, M)`` bool; never a modality that is not seen, or the only one of its sample.
+        ``(B, M)`` bool; never a modality that is not acquired, or the only one of its sample.
     """
-    return relative_preference(torch.where(seen, distance, torch.nan)) < 0
+    return relative_preference(torch.where(acquired, distance, torch.nan)) < 0
 
 
 def step_size(epoch: int, start_epoch: int = 0, initial: float = 0.01) -> float:
@@ -117,6 +117,10 @@ class RelativePreference:
         rescaling.
     """
 
+    sums: Tensor
+    counts: Tensor
+    shown: Tensor
+
     def __init__(
         self,
         state: ObjectiveState,
@@ -135,12 +139,11 @@ class RelativePreference:
     def begin(self) -> None:
         """Begin an epoch, also the first one of a resumed run."""
         self._clear()
-        if self.state.coefficient is None:
-            self.state.coefficient = torch.ones(self.num_modalities)
+        self.state.coefficient = self._coefficient()
         self.state.modality_weight = self._weight()
 
     def collect(self, acquired: Tensor, distance: Tensor | None) -> None:
-        """Take in an iteration: ``(B, M)`` bool and, where there are students, ``(B, M)`` with NaN, on any device."""
+        """Take in an iteration: what is acquired and, where there are students, their distances ``(B, M)`` with NaN."""
         acquired = acquired.cpu()
         self.shown = self.shown + torch.cat([torch.tensor([float(len(acquired))]), acquired.sum(dim=0)])
         if distance is not None:
@@ -158,13 +161,18 @@ class RelativePreference:
         preference = relative_preference(distance)
         if self.gradient_wise and epoch >= self.start_epoch:
             step = step_size(epoch, self.start_epoch, self.initial_step)
-            self.state.coefficient = rebalance(self.state.coefficient, preference, step)
-        return PreferenceRows(distance, preference, self.state.coefficient)
+            self.state.coefficient = rebalance(self._coefficient(), preference, step)
+        return PreferenceRows(distance, preference, self._coefficient())
 
     def _clear(self) -> None:
         """Forget the epoch: sums and counts of distances ``(M,)``, samples shown ``(1 + M,)``."""
-        self.sums, self.counts = (torch.zeros(self.num_modalities) for _ in range(2))
+        self.sums = torch.zeros(self.num_modalities)
+        self.counts = torch.zeros(self.num_modalities)
         self.shown = torch.zeros(1 + self.num_modalities)
+
+    def _coefficient(self) -> Tensor:
+        kept = self.state.coefficient
+        return torch.ones(self.num_modalities) if kept is None else kept
 
     def _weight(self) -> Tensor | None:
         """Weigh the modalities by what was shown so far; one that never was, as listed."""

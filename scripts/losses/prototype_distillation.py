@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..networks.outputs import MultiModalOutput
 from .state import GATE, MODALITY_WEIGHT
 from .students import StudentTerm, compare_students
-from .term import Measured
+from .term import Measured, given
 
 PROTOTYPE_EPSILON = 1e-5  # voxels, added to the size of a class
 MIN_NORM = 1e-5  # of a feature vector
@@ -86,11 +86,12 @@ class SemanticDistillationTerm(StudentTerm):
         super().__init__(weight)
 
     def forward(self, output: MultiModalOutput, label: Tensor) -> Measured:
-        prototype = PrototypeDistillation(num_classes=output.fused.shape[1])
+        students, teacher = given(output.students), given(output.fused_features)
+        prototype = PrototypeDistillation(num_classes=given(output.fused).shape[1])
 
         def compare(mine: slice, sample: slice) -> Tensor:
-            features = output.students.features[mine].unsqueeze(0)  # (1, n, F, *S)
-            return torch.cat(prototype(features, output.fused_features[sample], label[sample]))
+            features = students.features[mine].unsqueeze(0)  # (1, n, F, *S)
+            return torch.cat(prototype(features, teacher[sample], label[sample]))
 
         found = compare_students(output, compare)
         return Measured(found[0], found[-1])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..networks.outputs import FUSED, STUDENTS, MultiModalOutput
-from .term import Term
+from .term import Term, given
 
 
 class StudentTerm(Term):
@@ -30,7 +30,7 @@ def compare_students(output: MultiModalOutput, compare: Callable[[slice, slice],
     Returns:
         ``(K, B, M)``, 0 where a modality was not fused alone.
     """
-    available = output.students.available
+    available = given(output.students).available
     counts = available.sum(dim=1).tolist()
     columns, before = [], 0
     for b, count in enumerate(counts):

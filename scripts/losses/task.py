@@ -11,7 +11,7 @@ from ..networks.convolution import upsample
 from ..networks.outputs import FUSED, UNIMODAL, MultiModalOutput
 from .segmentation import SegmentationLoss
 from .state import COEFFICIENT, GATE, MODALITY_WEIGHT
-from .term import Term
+from .term import Term, given
 
 
 class TaskTerm(Term):
@@ -33,7 +33,7 @@ class FusedTerm(TaskTerm):
     paths = (FUSED,)
 
     def forward(self, output: MultiModalOutput, label: Tensor) -> Tensor:
-        return self.task(output.fused.float().softmax(dim=1), label)
+        return self.task(given(output.fused).float().softmax(dim=1), label)
 
 
 class DeepSupervisionTerm(TaskTerm):

@@ -5,12 +5,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
 from ..networks.outputs import MultiModalOutput
 from .state import ObjectiveState
+
+Part = TypeVar("Part")
+
+
+def given(part: Part | None) -> Part:
+    """Take a part of an output that a term's ``paths`` ask for: the objective has refused outputs that lack it."""
+    assert part is not None
+    return part
 
 
 class Measured(NamedTuple):

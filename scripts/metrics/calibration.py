@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ def region_probabilities(probabilities: Tensor, regions: Regions, dim: int = 0) 
         e.g. ``(R, *S)``, in 0..1 also where rounding of the sum goes beyond.
     """
     per_class = probabilities.unbind(dim)
-    sums = [sum(per_class[c] for c in classes) for classes in regions.values()]
+    sums = [reduce(torch.add, (per_class[c] for c in classes)) for classes in regions.values()]
     return torch.stack(sums, dim=dim).clamp_(0.0, 1.0)
 
 

@@ -48,8 +48,8 @@ def modality_gap(features: NDArray) -> ModalityGap:
     """
     if features.ndim != 3:
         raise ValueError(f"`features` has shape {features.shape}; expected (cases, modalities, features).")
-    there = np.isfinite(features).all(axis=2)  # (N, M)
-    vectors = [features[there[:, m], m].astype(float) for m in range(features.shape[1]) if there[:, m].any()]
+    acquired = np.isfinite(features).all(axis=2)  # (N, M)
+    vectors = [features[rows, m].astype(float) for m, rows in enumerate(acquired.T) if rows.any()]
     centroids = [of_modality.mean(axis=0) for of_modality in vectors]
     distances = [np.linalg.norm(one - other) for one, other in combinations(centroids, 2)]
     spreads = [

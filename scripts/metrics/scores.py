@@ -120,7 +120,7 @@ class CaseScorer:
             for metric, value in self._compare(predicted, self._truths[name]).items()
         }
         if self.settings.small_region is not None:
-            region, voxels = self.settings.small_region["region"], self.settings.small_region["voxels"]
+            region, voxels = str(self.settings.small_region["region"]), int(self.settings.small_region["voxels"])
             mask = convert_to_tensor(predictions[region].mask)[None]
             kept = remove_small_region(mask, {region: self.regions[region]}, region, voxels)[0]
             if kept.any():
@@ -144,13 +144,6 @@ class CaseScorer:
             metric: rule.value(metric, *empty) if any(empty) and rule.is_for(metric) else _COMPUTE[metric](pair)
             for metric in self.settings.metrics
         }
-
-
-def score_case(
-    prediction: Tensor, truth: Tensor, regions: Regions, spacing_mm: Sequence[float], settings: ScoreSettings
-) -> Scores:
-    """Score one prediction of one case; several are scored faster by one `CaseScorer`, where all is explained."""
-    return CaseScorer(truth, regions, spacing_mm, settings).score(prediction)
 
 
 @dataclass(frozen=True, eq=False)

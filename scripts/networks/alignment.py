@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..utils.flags import as_flag
 from .outputs import AlignmentOutput
-from .packing import all_there
+from .packing import all_available
 
 ADAPTIVE, NORMAL = "adaptive", "normal"  # anchors that are no modality
 
@@ -28,7 +28,7 @@ class NoAlignment(nn.Module):
     def forward(self, features: list[Tensor], available: Tensor) -> list[Tensor]:
         return features
 
-    def completed(self, available: Tensor) -> Tensor:
+    def available_to_fusion(self, available: Tensor) -> Tensor:
         """Tell which modalities the fusion has features of, ``(B, M)`` bool: those available."""
         return available
 
@@ -108,7 +108,7 @@ class AnchorAlignment(nn.Module):
 
     def forward(self, features: list[Tensor], available: Tensor) -> list[Tensor]:
         """Replace the features of absent modalities by the anchor, at every level."""
-        if not self.fill or all_there(available):
+        if not self.fill or all_available(available):
             return features
         weights = self.weights(available)
         filled: list[Tensor] = []
@@ -117,11 +117,11 @@ class AnchorAlignment(nn.Module):
             filled.append(torch.where(broadcast(available, level), level, anchor))
         return filled  # (B, M, F_l, *S_l)
 
-    def completed(self, available: Tensor) -> Tensor:
+    def available_to_fusion(self, available: Tensor) -> Tensor:
         """Tell which modalities the fusion has features of: ``(B, M)`` bool, all where absent ones were filled."""
         if not self.fill:
             return available
-        return available | self.anchored(available).unsqueeze(1)
+        return available | self.has_anchor(available).unsqueeze(1)
 
     def weights(self, available: Tensor) -> Tensor:
         """Give the share of each available modality in the anchor: ``(B, M)``.
@@ -135,7 +135,7 @@ class AnchorAlignment(nn.Module):
         assert self.mixture is not None  # for TorchScript
         return self.mixture * available
 
-    def anchored(self, available: Tensor) -> Tensor:
+    def has_anchor(self, available: Tensor) -> Tensor:
         """Tell which samples have an anchor: ``(B,)`` bool."""
         if self.mixture is None or self.at_origin:
             return available.any(dim=1)
@@ -144,7 +144,7 @@ class AnchorAlignment(nn.Module):
     @torch.jit.unused
     def compare(self, features: list[Tensor], acquired: Tensor) -> AlignmentOutput | None:
         """Give features and anchors of the aligned levels, for the loss."""
-        weights, available = self.weights(acquired), acquired & self.anchored(acquired).unsqueeze(1)
+        weights, available = self.weights(acquired), acquired & self.has_anchor(acquired).unsqueeze(1)
         chosen = [features[level] for level in self.levels]
         anchors = [mix(level, weights) for level in chosen]
         if self.detach_anchor:

@@ -27,7 +27,7 @@ from .outputs import (
     PathOutput,
     StudentOutput,
 )
-from .packing import in_one_batch, mean_of_shown, pack, place_rows, stack_alone
+from .packing import in_one_batch, mean_of_available, pack, place_rows, stack_alone
 
 
 class IncompleteMultiModalNetwork(nn.Module):
@@ -37,11 +37,11 @@ class IncompleteMultiModalNetwork(nn.Module):
     ``decode_unimodal``. It gets from here: encoders of absent modalities never run; every subset of a case comes from
     one encoding (``encode`` once, ``fuse`` many times); training mode returns what the losses need.
 
-    ``decode(features, index, shown)`` takes one ``(B, A, F_l, *S_l)`` for each level, finest first, of the A modalities
-    at the positions ``index`` ``(B, A)``; where ``shown`` ``(B, A)`` is ``False`` the sample lacks the modality and its
-    features are zero. It returns logits ``(B, C, *S)``, the logits of intermediate heads (finest first, or none) and
-    the features ``(B, F, *S)`` right before the logits. ``decode_unimodal`` turns one modality's levels
-    ``(n, F_l, *S_l)`` into logits ``(n, C, *S)``.
+    ``decode(features, index, available)`` takes one ``(B, A, F_l, *S_l)`` for each level, finest first, of the A
+    modalities at the positions ``index`` ``(B, A)``, and ``available`` of these alone, ``(B, A)`` bool; where that is
+    ``False`` the sample lacks the modality and its features are zero. It returns logits ``(B, C, *S)``, the logits of
+    intermediate heads (finest first, or none) and the features ``(B, F, *S)`` right before the logits.
+    ``decode_unimodal`` turns one modality's levels ``(n, F_l, *S_l)`` into logits ``(n, C, *S)``.
 
     Args:
         num_modalities: M.
@@ -56,7 +56,7 @@ class IncompleteMultiModalNetwork(nn.Module):
         - available: ``(B, M)`` bool; narrows what is fused. A modality counts only if it is also acquired
         - paths: in training mode, the names of the paths to run, out of ``PATHS`` of ``outputs``; fused, uni-modal and
           alignment if not given. The image is encoded once for all of them. A teacher is run by whoever has it
-        - narrowed: ``(B, M)`` bool; what the path of that name is shown of ``available``, if it is asked for
+        - narrowed_available: ``(B, M)`` bool; what the narrowed path is shown of ``available``, if it is asked for
         - output: ``(B, C, *S)`` logits in evaluation mode, ``MultiModalOutput`` in training mode
 
     Attributes:
@@ -87,13 +87,17 @@ class IncompleteMultiModalNetwork(nn.Module):
         self.checkpointing = False
         if alignment is not None:
             alignment.check(num_modalities, len(level_channels))
-        self.alignment: nn.Module = NoAlignment() if alignment is None else alignment
+        self.alignment: AnchorAlignment | NoAlignment = NoAlignment() if alignment is None else alignment
         self.level_strides = level_strides or [1] + [2] * (len(level_channels) - 1)
         shrinkage = math.prod(self.level_strides)
         self.smallest_size = shrinkage + 1 if shrinkage > 1 else 1  # two voxels at the deepest level
 
     def forward(
-        self, x: Tensor, available: Tensor | None = None, paths: list[str] | None = None, narrowed: Tensor | None = None
+        self,
+        x: Tensor,
+        available: Tensor | None = None,
+        paths: list[str] | None = None,
+        narrowed_available: Tensor | None = None,
     ) -> Tensor:
         if x.shape[1] != self.num_modalities:
             raise ValueError(
@@ -106,13 +110,11 @@ class IncompleteMultiModalNetwork(nn.Module):
                 "axis, two at its deepest level. See `patch_size`."
             )
         acquired = acquired_modalities(x)
-        shown = acquired
-        if available is not None:
-            shown = acquired & available.to(acquired.device)
+        available = acquired if available is None else acquired & available.to(acquired.device)
         if not torch.jit.is_scripting():
             if self.training:
-                return self.forward_training(x, acquired, shown, paths, narrowed)
-        return self.fuse(self.align(self.encode(x, shown), shown), shown)
+                return self.forward_training(x, acquired, available, paths, narrowed_available)
+        return self.fuse(self.align(self.encode(x, available), available), available)
 
     @torch.jit.unused
     def forward_training(
@@ -121,7 +123,7 @@ class IncompleteMultiModalNetwork(nn.Module):
         acquired: Tensor,
         available: Tensor,
         paths: list[str] | None = None,
-        narrowed: Tensor | None = None,
+        narrowed_available: Tensor | None = None,
     ) -> MultiModalOutput:
         """Encode once and run the paths asked for; what is not asked for is neither encoded nor decoded."""
         asked = set(DEFAULT_PATHS if paths is None else paths)
@@ -137,12 +139,12 @@ class IncompleteMultiModalNetwork(nn.Module):
         if UNIMODAL in asked:
             found[UNIMODAL] = self.unimodal_probabilities(features, acquired)
         if STUDENTS in asked:
-            only = available & (available.sum(dim=1, keepdim=True) == 1)  # what `fused` saw already
-            found[STUDENTS] = self.fuse_alone(features, acquired & ~only)
+            single = available.sum(dim=1, keepdim=True) == 1  # (B, 1): `fused` is that student already
+            found[STUDENTS] = self.fuse_alone(features, acquired & ~(available & single))
         if ALIGNMENT in asked:
             found[ALIGNMENT] = self.alignment.compare(features, acquired)
-        if NARROWED in asked and narrowed is not None:
-            found[NARROWED] = self.path(features, available & narrowed.to(available.device))
+        if NARROWED in asked and narrowed_available is not None:
+            found[NARROWED] = self.path(features, available & narrowed_available.to(available.device))
         return MultiModalOutput(acquired, available, **found)
 
     @torch.jit.unused
@@ -153,9 +155,9 @@ class IncompleteMultiModalNetwork(nn.Module):
         return PathOutput(available, logits, self.fused_bottleneck(*packed))
 
     @torch.jit.unused
-    def fused_bottleneck(self, packed: list[Tensor], index: Tensor, shown: Tensor) -> Tensor | None:
+    def fused_bottleneck(self, packed: list[Tensor], index: Tensor, available: Tensor) -> Tensor | None:
         """Average what is fused at the deepest level, see ``decode``: ``(B, F_L, *S_L)``."""
-        return mean_of_shown(packed[-1], shown)
+        return mean_of_available(packed[-1], available)
 
     def encode(self, x: Tensor, available: Tensor) -> list[Tensor]:
         """Encode every available modality on its own.
@@ -216,13 +218,13 @@ class IncompleteMultiModalNetwork(nn.Module):
 
     def fuse(self, features: list[Tensor], available: Tensor) -> Tensor:
         """Decode the available modalities, all of them encoded and aligned, into logits ``(B, C, *S)``."""
-        packed, index, shown = pack(features, self.alignment.completed(available))
-        return self.decode(packed, index, shown)[0]
+        packed, index, available = pack(features, self.alignment.available_to_fusion(available))
+        return self.decode(packed, index, available)[0]
 
     @torch.jit.unused
     def _aligned(self, features: list[Tensor], available: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         """Align, then pack what the fusion gets."""
-        return pack(self.align(features, available), self.alignment.completed(available))
+        return pack(self.align(features, available), self.alignment.available_to_fusion(available))
 
     @torch.jit.unused
     def unimodal_probabilities(self, features: list[Tensor], acquired: Tensor) -> Tensor | None:
@@ -287,10 +289,10 @@ class IncompleteMultiModalNetwork(nn.Module):
 
     def _decode_alone(self, levels: list[Tensor], index: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         levels = [channels_last(level) for level in levels]  # (n, F_l, *S_l)
-        only = torch.zeros([len(index), self.num_modalities], dtype=torch.bool, device=index.device)
-        only = only.scatter(1, index, True)
-        if torch.equal(self.alignment.completed(only), only):
+        available = torch.zeros([len(index), self.num_modalities], dtype=torch.bool, device=index.device)
+        available = available.scatter(1, index, True)
+        if torch.equal(self.alignment.available_to_fusion(available), available):
             return self.decode(
                 [level.unsqueeze(1) for level in levels], index, torch.ones_like(index, dtype=torch.bool)
             )
-        return self.decode(*self._aligned([stack_alone(level, only) for level in levels], only))
+        return self.decode(*self._aligned([stack_alone(level, available) for level in levels], available))

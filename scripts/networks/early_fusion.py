@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from monai.networks.nets import DynUNet, SegResNet
 from torch import Tensor, nn
 
-from .alignment import AnchorAlignment
+from .alignment import AnchorAlignment, broadcast
 from .base import IncompleteMultiModalNetwork
 
 MOST_GROUPS = 8  # of SegResNet's group normalisation
@@ -45,7 +45,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 
 
 class EarlyFusion(IncompleteMultiModalNetwork):
-    """Run an ordinary network of M input channels; modalities that are absent or not shown are zeros in it.
+    """Run an ordinary network of M input channels; modalities that are not available are zeros in it.
 
     Images are normalised before, so zero is the mean of a modality as well as its background. Nothing is encoded, and
     every subset costs one pass of the network. There are no intermediate and no uni-modal heads.
@@ -81,10 +81,9 @@ class EarlyFusion(IncompleteMultiModalNetwork):
 
     def encode(self, x: Tensor, available: Tensor) -> list[Tensor]:
         """Return the image itself as the only level ``(B, M, 1, *S)``; exact zeros where not available."""
-        absent = ~available.view(list(available.shape) + [1] * (x.dim() - 2))
-        return [x.masked_fill(absent, 0.0).unsqueeze(2)]
+        return [x.masked_fill(~broadcast(available, x), 0.0).unsqueeze(2)]
 
-    def decode(self, features: list[Tensor], index: Tensor, shown: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+    def decode(self, features: list[Tensor], index: Tensor, available: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Segment from the modalities given, see ``IncompleteMultiModalNetwork``."""
         given = features[0].squeeze(2)  # (B, A, *S)
         places = index.view(list(index.shape) + [1] * (given.dim() - 2)).expand_as(given)
@@ -97,7 +96,7 @@ class EarlyFusion(IncompleteMultiModalNetwork):
         return self.head(x), no_heads, x
 
     @torch.jit.unused
-    def fused_bottleneck(self, packed: list[Tensor], index: Tensor, shown: Tensor) -> Tensor | None:
+    def fused_bottleneck(self, packed: list[Tensor], index: Tensor, available: Tensor) -> Tensor | None:
         """Return ``None``: modalities are fused before anything is encoded."""
         return None
 

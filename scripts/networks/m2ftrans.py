@@ -163,18 +163,18 @@ class M2FTrans(IncompleteMultiModalNetwork):
         self.segment = Conv[Conv.CONV, spatial_dims](width, num_classes, 1)
         initialize_convolutions(self)
 
-    def decode(self, features: list[Tensor], index: Tensor, shown: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+    def decode(self, features: list[Tensor], index: Tensor, available: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Fuse the modalities given, see ``IncompleteMultiModalNetwork``; the heads predict regions at every level."""
-        maps, fused, weights = self.bottleneck(features[-1], index, shown)
+        maps, fused, weights = self.bottleneck(features[-1], index, available)
         auxiliary = [self.bottom_head(fused)]
-        x = self.bottom_fusion(fused, maps * weights.unsqueeze(2), index, shown)
+        x = self.bottom_fusion(fused, maps * weights.unsqueeze(2), index, available)
         x = self.bottom_merge(x, fused)
 
         skip = features[-2]
         weights = F.interpolate(weights, skip.shape[3:])  # nearest
         x = self.coarse_up.convolve([x], skip.shape[3:])
         auxiliary.append(self.coarse_head(x))
-        fused = self.coarse_fusion(x, skip * weights.unsqueeze(2), index, shown)
+        fused = self.coarse_fusion(x, skip * weights.unsqueeze(2), index, available)
         x = self.coarse_merge(fused, x)
 
         for i, stage in enumerate(self.stages):

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 EPSILON = 1e-6  # of the layer normalisations
 
 
-def rows_by_modality(index: Tensor, shown: Tensor, num_modalities: int) -> list[Tensor]:
-    """List the rows of the folded ``B * A`` that show each of the M modalities: ``(B, A)`` each, to M of ``(n_m,)``.
+def rows_by_modality(index: Tensor, available: Tensor, num_modalities: int) -> list[Tensor]:
+    """List the rows of the folded ``B * A`` that have each of the M modalities: ``(B, A)`` each, to M of ``(n_m,)``.
 
-    While a network is being exported every modality is given, and its rows are listed whether it is shown or not.
+    While a network is being exported every modality is given, and its rows are listed whether it is available or not.
     """
     if not torch.jit.is_scripting():
         if torch.compiler.is_exporting():
             return list(torch.arange(index.numel(), device=index.device).view(index.shape).unbind(dim=1))
-    position = torch.where(shown, index, -1).flatten()
+    position = torch.where(available, index, -1).flatten()
     return [(position == m).nonzero().squeeze(1) for m in range(num_modalities)]
 
 
@@ -83,10 +83,10 @@ class ModalityMaps(nn.Module):
 
 
 class ChannelCrossAttention(nn.Module):
-    """Replace each channel of a kernel by a mixture of the channels of all modalities shown.
+    """Replace each channel of a kernel by a mixture of the channels of all available modalities.
 
     With a query q of channel i, keys k and values v of channel j of modality m, all of them images of L voxels:
-    ``attention_i,mj = softmax_mj(q_i k_mj / sqrt(L))``, over the modalities shown.
+    ``attention_i,mj = softmax_mj(q_i k_mj / sqrt(L))``, over the available modalities.
 
     Args:
         spatial_dims: 2 or 3.
@@ -96,7 +96,7 @@ class ChannelCrossAttention(nn.Module):
     Shape:
         - kernel, output: ``(B, *S, F)``
         - maps: ``(B * A, *S, F)`` of the modalities given; rows: of each modality among them
-        - shown: ``(B, A)`` bool; a sample that shows nothing attends to zeros
+        - available: ``(B, A)`` bool; a sample that has nothing attends to zeros
     """
 
     def __init__(self, spatial_dims: int, num_modalities: int, channels: int) -> None:
@@ -106,14 +106,14 @@ class ChannelCrossAttention(nn.Module):
         self.values = ModalityMaps(num_modalities, spatial_dims, channels)
         self.project = VoxelMap(spatial_dims, channels, channels)
 
-    def forward(self, kernel: Tensor, maps: Tensor, rows: list[Tensor], shown: Tensor) -> Tensor:
+    def forward(self, kernel: Tensor, maps: Tensor, rows: list[Tensor], available: Tensor) -> Tensor:
         size = kernel.shape[1:-1]
         query = self.query(kernel).flatten(1, -2)  # (B, L, F)
-        key = self.keys(maps, rows).flatten(1, -2).unflatten(0, shown.shape)  # (B, A, L, F)
-        value = self.values(maps, rows).flatten(1, -2).unflatten(0, shown.shape)
+        key = self.keys(maps, rows).flatten(1, -2).unflatten(0, available.shape)  # (B, A, L, F)
+        value = self.values(maps, rows).flatten(1, -2).unflatten(0, available.shape)
         scores = torch.einsum("bli,balj->biaj", query, key) * query.shape[1] ** -0.5  # (B, F, A, F)
-        hidden = ~shown & shown.any(dim=1, keepdim=True)  # never everything: a softmax over nothing is NaN
-        scores = scores.masked_fill(hidden[:, None, :, None], -float("inf"))
+        available = available | ~available.any(dim=1, keepdim=True)  # a softmax over nothing is NaN
+        scores = scores.masked_fill(~available[:, None, :, None], -float("inf"))
         weights = scores.flatten(2).softmax(dim=2).unflatten(2, scores.shape[2:])
         attended = torch.einsum("biaj,balj->bli", weights, value)
         return self.project(attended.unflatten(1, size))
@@ -145,7 +145,7 @@ class ChannelFusion(nn.Module):
 
     Shape:
         - kernel, output: ``(B, F, *S)``
-        - maps: ``(B, A, F, *S)``; index: ``(B, A)`` their modalities; shown: ``(B, A)`` bool
+        - maps: ``(B, A, F, *S)``; index: ``(B, A)`` their modalities; available: ``(B, A)`` bool
     """
 
     def __init__(self, spatial_dims: int, num_modalities: int, channels: int, dropout: float) -> None:
@@ -156,12 +156,12 @@ class ChannelFusion(nn.Module):
         self.map_feed = FeedForward(spatial_dims, channels)  # between the two layers, the same for all modalities
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, kernel: Tensor, maps: Tensor, index: Tensor, shown: Tensor) -> Tensor:
-        rows = rows_by_modality(index, shown, self.num_modalities)
+    def forward(self, kernel: Tensor, maps: Tensor, index: Tensor, available: Tensor) -> Tensor:
+        rows = rows_by_modality(index, available, self.num_modalities)
         kernel = kernel.movedim(1, -1)
         maps = maps.flatten(0, 1).movedim(1, -1)
         for i, (attend, feed) in enumerate(zip(self.attend, self.kernel_feed)):
             if i > 0:
                 maps = self.map_feed(maps)
-            kernel = feed(kernel + self.dropout(attend(kernel, maps, rows, shown)))
+            kernel = feed(kernel + self.dropout(attend(kernel, maps, rows, available)))
         return kernel.movedim(-1, 1)

@@ -47,7 +47,7 @@ class ModalityMaskedTransformer(nn.Module):
     """Refine the tokens of each modality and gather those that a sample has into learnt fusion tokens.
 
     A token of a modality attends to that modality alone, so a modality is a sequence of its own here; a fusion token
-    attends to the tokens of the modalities shown and to all fusion tokens. How much the fusion tokens of the first
+    attends to the tokens of the available modalities and to all fusion tokens. How much the fusion tokens of the first
     layer attend to a voxel of a modality, summed over heads and fusion tokens, is that voxel's spatial weight.
 
     Args:
@@ -56,10 +56,10 @@ class ModalityMaskedTransformer(nn.Module):
         settings: size of the transformer.
 
     Shape:
-        - features: ``(B, A, width, *S)``; index: ``(B, A)``; shown: ``(B, A)`` bool
+        - features: ``(B, A, width, *S)``; index: ``(B, A)``; available: ``(B, A)`` bool
         - output: ``(B, A, width, *S)`` of the modalities, ``(B, width, *S)`` of the fusion tokens and ``(B, A, *S)``
-          spatial weights without gradient; exact zeros where not shown. With the weights of the fusion tokens among
-          themselves they add up to heads x voxels (without dropout)
+          spatial weights without gradient; exact zeros where not available. With the weights of the fusion tokens
+          among themselves they add up to heads x voxels (without dropout)
     """
 
     def __init__(self, num_modalities: int, grid: list[int], settings: TransformerSettings) -> None:
@@ -70,15 +70,15 @@ class ModalityMaskedTransformer(nn.Module):
         nn.init.normal_(self.fusion.table)
         self.layers = nn.ModuleList(FusionLayer(settings) for _ in range(settings.depth))
 
-    def forward(self, features: Tensor, index: Tensor, shown: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, features: Tensor, index: Tensor, available: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         size = features.shape[3:]
-        batch, given = shown.shape
+        batch, given = available.shape
         positions = self.positions(size)  # (M + 1, N, width)
         tokens = features.flatten(3).transpose(2, 3).flatten(0, 1)  # (B * A, N, width)
         tokens = tokens + positions.index_select(0, index.flatten())
         fusion = (self.fusion(size) + positions[self.num_modalities]).expand(batch, -1, -1)
         number = fusion.shape[1]
-        to_modalities = (~shown).unsqueeze(2).expand(-1, -1, number).flatten(1)  # (B, A * N)
+        to_modalities = (~available).unsqueeze(2).expand(-1, -1, number).flatten(1)  # (B, A * N)
         hidden = F.pad(to_modalities, [0, number], value=False)[:, None, None]
         attended = torch.zeros_like(hidden)
         for i, layer in enumerate(self.layers):

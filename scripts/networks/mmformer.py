@@ -164,7 +164,7 @@ class MMFormer(IncompleteMultiModalNetwork):
         self.segment = convolution(width, num_classes, 1)
         initialize_convolutions(self)
 
-    def decode(self, features: list[Tensor], index: Tensor, shown: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+    def decode(self, features: list[Tensor], index: Tensor, available: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Fuse the modalities given, see ``IncompleteMultiModalNetwork``."""
         x = self.bottom(self.join_tokens(features[-1], index))
         auxiliary: list[Tensor] = []

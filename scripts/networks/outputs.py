@@ -54,7 +54,7 @@ class PathOutput(NamedTuple):
     """What a network says under another availability than that of ``fused``, or what another network says.
 
     Shape:
-        - available: ``(B, M)`` bool, what this path saw; a row without any means that the sample has no such path
+        - available: ``(B, M)`` bool, of this path; a row without any means that the sample has no such path
         - logits: ``(B, C, *S)``
         - bottleneck: ``(B, F, *S_L)``, see ``MultiModalOutput``
         - alignment: of what another network saw; ``None`` without alignment
@@ -70,11 +70,12 @@ class MultiModalOutput(NamedTuple):
     """Everything that an objective may ask of one training pass; a path that was not asked for is ``None``.
 
     Two masks ``(B, M)`` say which modalities there are, here and everywhere: ``acquired``, those of the image, and
-    ``available``, those that a path was shown; the latter never has more than the former.
+    ``available``, those that a path may see, of which it never has more. A decoder gets ``available`` of the A
+    modalities alone that some sample of the batch has, ``(B, A)``.
 
     Shape:
         - acquired: ``(B, M)`` bool
-        - available: ``(B, M)`` bool, what ``fused`` was shown
+        - available: ``(B, M)`` bool, of ``fused``; every other path says its own
         - fused: ``(B, C, *S)`` logits of the decoder that sees the available modalities
         - auxiliary: logits ``(B, C, *S_l)`` of its intermediate heads, finest first; empty if it has none
         - fused_features: ``(B, F, *S)`` last decoder features, right before the fused logits

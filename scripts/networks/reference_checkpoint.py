@@ -114,8 +114,11 @@ def _in_order_of(
             f"asked for is {list(modalities)}. Name them in the order of the checkpoint, here and in `modalities` of "
             "the configuration."
         )
-    axes = {name: published.modality_axis(name) for name in state}
-    return {name: x if axes[name] is None else _reorder(x, axes[name], order) for name, x in state.items()}
+    moved = {}
+    for name, value in state.items():
+        axis = published.modality_axis(name)
+        moved[name] = value if axis is None else _reorder(value, axis, order)
+    return moved
 
 
 def _reorder(value: Tensor, axis: int, order: Sequence[int]) -> Tensor:

@@ -214,7 +214,7 @@ class RFNet(IncompleteMultiModalNetwork):
             if isinstance(module, nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
 
-    def decode(self, features: list[Tensor], index: Tensor, shown: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+    def decode(self, features: list[Tensor], index: Tensor, available: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Fuse the modalities given, see ``IncompleteMultiModalNetwork``; the heads predict regions at every level."""
         logits = self.bottom_head(features[-1], index, None)
         x = self.bottom_fusion(features[-1], index, logits.softmax(dim=1))

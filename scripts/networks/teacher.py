@@ -36,9 +36,10 @@ class FrozenTeacher:
     @torch.no_grad()
     def __call__(self, image: Tensor) -> PathOutput:
         acquired = acquired_modalities(image)
-        seen = acquired & acquired.all(dim=1, keepdim=True)
-        features = self.network.encode(image, seen)
-        return self.network.path(features, seen)._replace(alignment=self.network.alignment.compare(features, seen))
+        available = acquired & acquired.all(dim=1, keepdim=True)
+        features = self.network.encode(image, available)
+        alignment = self.network.alignment.compare(features, available)
+        return self.network.path(features, available)._replace(alignment=alignment)
 
 
 def load_teacher(

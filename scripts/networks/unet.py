@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .alignment import AnchorAlignment
 from .base import IncompleteMultiModalNetwork
 from .blocks import initialize_convolutions
-from .packing import mean_of_shown
+from .packing import mean_of_available
 from .unimodal import ModalityEncoder, UnimodalDecoder
 
 NUM_LEVELS = 5
@@ -52,11 +52,11 @@ class MultiEncoderUNet(IncompleteMultiModalNetwork):
         self.decoder = UnimodalDecoder(spatial_dims, level_channels, num_classes)
         initialize_convolutions(self)
 
-    def decode(self, features: list[Tensor], index: Tensor, shown: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+    def decode(self, features: list[Tensor], index: Tensor, available: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Fuse the modalities given, see ``IncompleteMultiModalNetwork``; which ones they are makes no difference."""
         means: list[Tensor] = []
         for level in features:
-            means.append(mean_of_shown(level, shown))
+            means.append(mean_of_available(level, available))
         x = self.decoder.features(means)
         no_heads: list[Tensor] = []
         return self.decoder.segment(x), no_heads, x

@@ -31,8 +31,8 @@ def acquire(signal: NDArray, brain: NDArray, grid: Grid, rng: np.random.Generato
     """
     further = rng.spawn(1)[0]
     blur_mm = np.zeros(3)
-    probability, *thicknesses = variety.thick_slices
-    axis, thickness, thick = rng.integers(3), draw(rng, thicknesses), rng.random() < probability
+    probability, thinnest, thickest = variety.thick_slices
+    axis, thickness, thick = rng.integers(3), draw(rng, (thinnest, thickest)), rng.random() < probability
     blur_mm[axis] = thickness / 12**0.5 if thick else 0.0  # deviation of a box of that width
     noise_level = draw(rng, variety.noise)
     bias = np.exp(draw(rng, variety.bias) * random_field(rng, grid.axes, BIAS_MM)[brain])

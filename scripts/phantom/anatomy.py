@@ -146,8 +146,8 @@ def draw_head(rng: np.random.Generator, variety: Variety) -> Head:
         np.array([[np.cos(roll), 0, np.sin(roll)], [0, 1, 0], [-np.sin(roll), 0, np.cos(roll)]]),
         np.array([[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]]),
     ]
-    deviation, *limits = variety.size
-    size = np.diag(np.clip(rng.normal(1.0, deviation, 3), *limits))
+    deviation, least, most = variety.size
+    size = np.diag(np.clip(rng.normal(1.0, deviation, 3), least, most))
     shear = np.eye(3) + np.triu(rng.normal(0, variety.shear, (3, 3)), 1)
     matrix = rotations[0] @ rotations[1] @ rotations[2] @ size @ shear
     atrophy, spread = variety.atrophy
@@ -192,7 +192,7 @@ def brain_mask(head: Head, atlas: Atlas, coordinates: NDArray, axes: Sequence[ND
         coordinates: ``(3, X, Y, Z)``, where in MNI152 each voxel comes from, in mm.
         axes: of the voxels, in mm.
     """
-    level = np.float32(head.stripping)
+    level: NDArray | np.float32 = np.float32(head.stripping)
     if head.unevenness:
         field = random_field(np.random.default_rng([head.seed, 1]), axes, UNEVEN_MM)
         level = np.clip(level + np.float32(head.unevenness) * field, *STRIPPING_LIMITS)

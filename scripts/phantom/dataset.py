@@ -31,7 +31,7 @@ def write_phantoms(
     folder: str | Path,
     num_cases: Mapping[str, int],
     settings: PhantomSettings,
-    missing_rates: Mapping[str, float] | None = None,
+    missing_rates: str | Mapping[str, float] | None = None,
     progress: bool = True,
 ) -> Path:
     """Write phantoms as a data set of BraTS 2018-2021 files, ``<case>/<case>_<modality>.nii.gz`` and ``_seg``.
@@ -88,7 +88,7 @@ def _acquired(settings: PhantomSettings, counts: dict[str, int], missing_rates: 
         return complete
     available = assign_availability(training, list(missing_rates.values()))  # (N, M), columns as the rates are named
     for names, row in zip(complete[:training], available, strict=True):
-        kept = {name for name, present in zip(missing_rates, row, strict=True) if present}
+        kept = {name for name, there in zip(missing_rates, row, strict=True) if there}
         names[:] = [name for name in names if name in kept]
     return complete
 
@@ -101,7 +101,7 @@ def _case(folder: Path, index: int, names: list[str]) -> Case:
 
 
 def _files(case: Case) -> list[Path]:
-    return [Path(file) for file in (*case.files, case.label)]
+    return [Path(file) for file in (*case.files, case.label) if file]
 
 
 def _by_section(cases: list[Case], counts: dict[str, int]) -> dict[str, list[Case]]:
@@ -112,7 +112,7 @@ def _by_section(cases: list[Case], counts: dict[str, int]) -> dict[str, list[Cas
 def _write_case(case: Case, phantom: Phantom, modalities: tuple[str, ...]) -> None:
     for name, file in case.images.items():
         _write_image(file, phantom.images[modalities.index(name)], phantom.affine)
-    _write_image(case.label, from_internal(phantom.label, LABEL_CONVENTION), phantom.affine)
+    _write_image(str(case.label), from_internal(phantom.label, LABEL_CONVENTION), phantom.affine)
 
 
 def _write_image(file: str, array: NDArray, affine: NDArray) -> None:

@@ -31,7 +31,8 @@ class Grid(NamedTuple):
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of voxels along each dimension."""
-        return tuple(len(axis) for axis in self.axes)
+        x, y, z = (len(axis) for axis in self.axes)
+        return x, y, z
 
     @property
     def voxel_ml(self) -> float:

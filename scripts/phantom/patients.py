@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +83,7 @@ class PatientStore:
         return Patient(self.grid, brain, label, fractions, water, {})
 
 
-def _packed(patient: Patient) -> dict[str, NDArray]:
+def _packed(patient: Patient) -> dict[str, Any]:
     """Round a patient to what fits into bytes: shares to 1/255, texture to 1/16 of its deviation up to 8."""
     shares = np.stack(list(patient.fractions.values()))
     limits = np.iinfo(np.int8)

@@ -4,24 +4,26 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from ..records.claims import as_read, read_claim, refuse_other
 from ..utils.files import write_json
 from .case import PhantomSettings
 from .variety import TYPICAL, get_variety
 
+HOLDS = "phantoms of other settings"
 GENERATOR_VERSION = 1  # raise it when the same settings make other phantoms
 
 
-def describe(settings: PhantomSettings) -> dict[str, object]:
+def describe(settings: PhantomSettings) -> dict[str, Any]:
     """Say what determines a phantom besides its index: the generator, the settings, the ranges of their variety."""
     ranges = asdict(get_variety(settings.variety))
     return {"version": GENERATOR_VERSION, **asdict(settings), "ranges": ranges}
 
 
-def claim(file: Path, record: dict[str, object]) -> None:
+def claim(file: Path, record: dict[str, Any]) -> None:
     """Note a record in a folder, or compare it with the one that is there.
 
     An older record lacks the variety, which then was the typical one, or the variety's ranges, which then are taken to
@@ -32,19 +34,13 @@ def claim(file: Path, record: dict[str, object]) -> None:
         record: of ``describe``, and what else matters.
 
     Raises:
-        ValueError: if the folder holds phantoms of another record.
+        ValueError: if the folder holds phantoms of another record, or one that cannot be read.
     """
-    record = json.loads(json.dumps(record))  # tuples become lists, as they will be when read back
     if not file.exists():
         write_json(file, record)
         return
-    found = {"variety": TYPICAL, "ranges": record["ranges"]} | json.loads(file.read_text(encoding="utf-8"))
+    record = as_read(record)
+    found = {"variety": TYPICAL, "ranges": record["ranges"], **read_claim(file)}
     if found["variety"] == record["variety"]:  # otherwise nearly all of the ranges differ, which says no more
         record, found = record | record["ranges"], found | found["ranges"]
-    differing = [name for name in record | found if name != "ranges" and record.get(name) != found.get(name)]
-    if differing:
-        name = differing[0]
-        raise ValueError(
-            f"`{file.parent}` holds phantoms of other settings: `{name}` is {found.get(name)}, asked for is "
-            f"{record.get(name)} (differing: {differing}). Use another folder or delete this one. See {file}."
-        )
+    refuse_other(file, found, record, HOLDS, "Use another folder or delete this one.", ignored=["ranges"])

@@ -87,8 +87,8 @@ def draw_plan(rng: np.random.Generator, variety: Variety) -> TumourPlan:
     median, spread, least, largest = variety.volume_ml
     whole_ml = float(np.clip(np.exp(rng.normal(np.log(median), spread)), least, largest))
     share = float(np.clip(rng.beta(3.0, 4.5), *variety.core_share))
-    mean, deviation, *limits = variety.rim_mm
-    rim_mm = float(np.clip(rng.normal(mean, deviation), *limits))
+    mean, deviation, thinnest, thickest = variety.rim_mm
+    rim_mm = float(np.clip(rng.normal(mean, deviation), thinnest, thickest))
     if kind > 1 - variety.not_enhancing:  # like a low-grade glioma: mostly core, little edema
         share, rim_mm = float(rng.uniform(0.45, 0.85)), 0.0
     elif kind > 1 - variety.not_enhancing - variety.enhancing_throughout:
@@ -122,7 +122,8 @@ def grow_tumour(plan: TumourPlan, head: Head, grid: Grid) -> Tumour:
     reach = int(REACH_MM / COARSE_MM)
     centre = np.unravel_index(seeds[0], coarse.shape)
     window = tuple(slice(max(n - reach, 0), n + reach + 1) for n in centre)
-    axes = tuple(axis[part] for axis, part in zip(coarse.axes, window, strict=True))
+    x, y, z = (axis[part] for axis, part in zip(coarse.axes, window, strict=True))
+    axes = (x, y, z)
     tissue = tissue[(slice(None), *window)]  # (K, x, y, z)
     source = np.zeros(coarse.shape, np.float32)
     source.flat[seeds] = 1.0
@@ -132,7 +133,7 @@ def grow_tumour(plan: TumourPlan, head: Head, grid: Grid) -> Tumour:
     core_voxels, whole_voxels = np.array([plan.core_share, 1.0]) * plan.whole_ml / coarse.voxel_ml
     core = grow(_conductivity(tissue, lobes, CORE_CONDUCTIVITY), source[window], 1.4 * core_voxels)
     solid = np.clip(core - level_of_count(core, core_voxels) + 0.5, 0, 1)
-    push = _mass_effect(solid, plan.push_mm, tissue.any(axis=0))
+    push = _mass_effect(solid, plan.push_mm, np.any(tissue, axis=0))
 
     displaced, _ = _coarse_tissue(head, axes, push)
     conductivity = np.maximum(_conductivity(displaced, strands, EDEMA_CONDUCTIVITY), 0.5 * solid)

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -64,10 +66,11 @@ class Variety:
 @lru_cache(maxsize=1)
 def _table() -> dict[str, Variety]:
     table = yaml.safe_load(VARIETY_FILE.read_text(encoding="utf-8"))
-    return {
-        name: Variety(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
-        for name, entry in table.items()
-    }
+    return {name: Variety(**_with_tuples(entry)) for name, entry in table.items()}
+
+
+def _with_tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
 
 
 def get_variety(name: str) -> Variety:

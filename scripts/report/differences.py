@@ -66,9 +66,9 @@ def difference_map(differences: pd.DataFrame, modalities: Sequence[str]) -> Heat
         found = rows.set_index("region")
         cells = [_cell(found.loc[each] if each in found.index else None, metric, scale) for each in regions]
         names = group.split("+") if level == "subset" else []
-        shown, cases = tuple(name in names for name in modalities), int(rows["n"].max())
+        available, cases = tuple(name in names for name in modalities), int(rows["n"].max())
         if names:
-            groups.setdefault(len(names), []).append(Row(" + ".join(names), shown, cases, cells))
+            groups.setdefault(len(names), []).append(Row(" + ".join(names), available, cases, cells))
         else:
             label = "mean of all subsets" if level == "overall" else f"mean of {group}"
             means[label] = Row(label, (), cases, cells)

@@ -69,7 +69,7 @@ def _column(entries: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
 
 
 def _legend_below(figure: Figure, panels: Sequence[Axes]) -> None:
-    found = {}
+    found: dict[str, Any] = {}  # label to handle
     for panel in panels:
         handles, labels = panel.get_legend_handles_labels()
         found.update(zip(labels, handles, strict=True))
@@ -92,7 +92,13 @@ def draw_strips(dice: pd.DataFrame, regions: Sequence[str], worst: Sequence[str]
         here = means[means["region"] == region]
         x, named = here["num_modalities"] + here["case"].map(offset), here["case"].isin(worst)
         many = len(here) > MOST_SHAPES
-        others = {"s": 12, "color": GREY if many else INK, "alpha": 0.45, "linewidths": 0, "rasterized": many}
+        others: dict[str, Any] = {
+            "s": 12,
+            "color": GREY if many else INK,
+            "alpha": 0.45,
+            "linewidths": 0,
+            "rasterized": many,
+        }
         panel.scatter(x[~named], here["value"][~named], **others)
         for place, case in enumerate(worst):
             of_case = here["case"] == case
@@ -122,7 +128,7 @@ def draw_curves(curves: pd.DataFrame, groups: Mapping[str, Mapping[str, str]]) -
         for place, (tag, name) in enumerate(lines.items()):
             line = curves[curves["tag"] == tag].sort_values("epoch")
             look = series_look(place) if len(lines) > 1 else {"color": COLOURS[0], "marker": MARKERS[0]}
-            mark = {"markersize": 3, "markevery": max(1, len(line) // 6)}
+            mark: dict[str, Any] = {"markersize": 3, "markevery": max(1, len(line) // 6)}
             panel.plot(line["epoch"], line["value"], label=name, linewidth=1.2, **look, **mark)
         panel.set(title=title, xlabel="epoch")
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))

@@ -85,7 +85,8 @@ def subset_means(evaluation: Evaluation) -> dict[str, float]:
     values: dict[str, list[float]] = {}
     for (subset, _), mean in _defined(evaluation).items():
         values.setdefault(subset, []).append(mean)
-    return {subset: mean_of_defined(of_regions) for subset, of_regions in values.items()}
+    means = {subset: mean_of_defined(of_regions) for subset, of_regions in values.items()}
+    return {subset: mean for subset, mean in means.items() if mean is not None}
 
 
 def remarks(evaluation: Evaluation) -> list[str]:

@@ -28,10 +28,10 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of a heat map: ``label``, whether each modality is shown, number of cases, a cell for each region."""
+    """A row of a heat map: ``label``, whether each modality is available, number of cases, a cell for each region."""
 
     label: str
-    shown: tuple[bool, ...]
+    available: tuple[bool, ...]
     cases: int
     cells: list[Cell]
 
@@ -106,8 +106,8 @@ def _heat_map(summary: Mapping[str, Any], metric: str) -> HeatMap:
     sizes: dict[int, list[Row]] = {}
     for subset, statistics in summary["per_subset"].items():
         names = subset.split("+")
-        shown = tuple(name in names for name in summary["modalities"])
-        row = _row(" + ".join(names), shown, statistics, (metric, regions, scale))
+        available = tuple(name in names for name in summary["modalities"])
+        row = _row(" + ".join(names), available, statistics, (metric, regions, scale))
         sizes.setdefault(len(names), []).append(row)
     means = {f"mean of {size}": statistics for size, statistics in summary["per_num_modalities"].items()}
     means["mean of all subsets"] = summary["overall"]
@@ -128,13 +128,13 @@ def _scale(summary: Mapping[str, Any], metric: str, regions: Sequence[str]) -> f
 
 
 def _row(
-    label: str, shown: tuple[bool, ...], statistics: Mapping[str, Any], how: tuple[str, Sequence[str], float]
+    label: str, available: tuple[bool, ...], statistics: Mapping[str, Any], how: tuple[str, Sequence[str], float]
 ) -> Row:
     metric, regions, scale = how
     entries = [statistics.get(region, {}).get(metric) for region in regions]
     cases = max((entry["n"] + entry["num_nan"] for entry in entries if entry), default=0)
     cells = [_cell(entry, metric, scale, cases) for entry in entries]
-    return Row(label, shown, cases, cells)
+    return Row(label, available, cases, cells)
 
 
 def _cell(entry: Mapping[str, Any] | None, metric: str, scale: float, cases: int) -> Cell:
@@ -150,8 +150,8 @@ def _cell(entry: Mapping[str, Any] | None, metric: str, scale: float, cases: int
     return coloured(number(entry["mean"], metric), ", ".join(filter(None, small)), words, colour)
 
 
-def coloured(text: str, small: str, words: str, colour: tuple[float, ...]) -> Cell:
-    """Make a cell whose text is readable on its colour (red, green, blue from 0 to 1)."""
+def coloured(text: str, small: str, words: str, colour: tuple[float, float, float, float]) -> Cell:
+    """Make a cell whose text is readable on its colour (red, green, blue and opacity from 0 to 1)."""
     luminance = sum(share * part for share, part in zip((0.21, 0.72, 0.07), colour, strict=False))
     return Cell(text, small, words, to_hex(colour), "#000000" if luminance > 0.45 else "#ffffff")
 

@@ -77,9 +77,18 @@ def build(
         "runs": _runs(evaluation, training),
         "conventions": _conventions(summary),
     }
-    settings = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), **settings)
-    return environment.get_template("report.html").render(content)
+    return _environment().get_template("report.html").render(content)
+
+
+def _environment() -> Environment:
+    """Fill templates strictly: what they name and nobody gives is an error."""
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _cases(evaluation: Evaluation) -> dict[str, Any]:

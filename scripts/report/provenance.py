@@ -19,7 +19,7 @@ class Pattern(NamedTuple):
     """Cases that have the same modalities: whether each is there, how many cases, their share in words."""
 
     subset: str
-    shown: tuple[bool, ...]
+    available: tuple[bool, ...]
     cases: int
     share: str
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 INK = "#010203"  # stands for the colour of the page's text
 FONT_SIZE = 9
-POINTS_PER_INCH, PIXELS_PER_INCH = 72, 96
+PIXELS_PER_INCH = 96
 STYLE = {
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"), "none"),
@@ -58,7 +58,7 @@ def inline(figure: Figure, label: str, prefix: str) -> Markup:
     text = text[text.index("<svg") :].replace(INK, "currentColor").replace("xlink:href", "href")
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
-    view = re.search(r'viewBox="[^"]*"', text).group()
+    view = re.findall(r'viewBox="[^"]*"', text)[0]
     width = figure.get_figwidth() * PIXELS_PER_INCH
     body = re.sub(r"\n\s*", "\n", text[text.index(">") + 1 :])
     opening = '<svg {} role="img" aria-label="{}" style="max-width: {:.0f}px">'

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -51,7 +52,11 @@ def _differences(axis: Axes, panel: pd.DataFrame, variants: Sequence[str]) -> No
         x = [places.index(value) + shift for value in rows["num_modalities"].astype(str)]
         below, above = (rows["difference"] - rows["difference_low"], rows["difference_high"] - rows["difference"])
         number = variants.index(variant)
-        look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
+        look: dict[str, Any] = {
+            "color": COLOURS[number % len(COLOURS)],
+            "marker": MARKERS[number % len(MARKERS)],
+            "markersize": 4,
+        }
         axis.errorbar(x, rows["difference"], yerr=[below, above], linestyle="", elinewidth=1, label=variant, **look)
     axis.set_xticks(range(len(places)), places)
 

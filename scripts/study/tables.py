@@ -53,7 +53,6 @@ def write_tables(
         records: what ``RunRecordHandler`` wrote for each: commit, versions, machine.
         plan_file: where the plan was read from, to be named.
     """
-    baseline = next(iter(study.variants))
     parts = [
         f"# {study.about or path.parent.name}",
         _plan(study),
@@ -64,6 +63,16 @@ def write_tables(
         GAPS,
         *(f"![{title}]({name})" for name, title in FIGURES.items() if (path.parent / name).is_file()),
     ]
+    parts += _views(study, summaries)
+    with replacing(path) as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return path
+
+
+def _views(study: Study, summaries: Mapping[str, pd.DataFrame]) -> list[str]:
+    """For each missing rates and each column: the means, and the differences from the first variant."""
+    baseline = next(iter(study.variants))
+    parts = []
     for rates, missing in study.missing_rates.items():
         shares = ", ".join(f"{name} {rate:.0%}" for name, rate in missing.items())
         for column, summary in summaries.items():
@@ -75,9 +84,7 @@ def write_tables(
             gains = rows[(rows["variant"] != baseline) & (rows["paired_seeds"] > 0)]
             if not gains.empty:
                 parts += [f"Difference from `{baseline}`:", markdown_table(gains, column, _difference_cell)]
-    with replacing(path) as temporary:
-        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    return path
+    return parts
 
 
 def copy_tables(results: Path, target: Path) -> None:

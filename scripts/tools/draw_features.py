@@ -123,7 +123,7 @@ def _scatter(panel: Axes, run: Features, names: list[str], seed: int) -> None:
     for number, name in enumerate(run.modalities):
         x, y = points[modality == number].T
         place = names.index(name)
-        look = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+        look: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
         panel.scatter(x, y, s=22, alpha=0.8, linewidths=0.4, edgecolors="white", label=name, **look)
     panel.set_aspect("equal", adjustable="datalim")
     panel.set_xticks([])  # t-SNE's axes mean nothing

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from ..drawing.figures import DIMMED, class_colour, draw_classes, draw_slice, png_path, save_png
@@ -53,8 +54,8 @@ def main(
         raise SystemExit(f"No phantoms drawn: {error}") from error
     indices = [indices] if isinstance(indices, int) else list(indices)
     columns = len(settings.modalities) + 1
-    figure = Figure(figsize=(row_inches * columns, row_inches * len(indices) + 0.3), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    layout = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    figure = Figure(figsize=(row_inches * columns, row_inches * len(indices) + 0.3), layout=layout)
     figure.set_facecolor("black")
     axes = figure.subplots(len(indices), columns, squeeze=False)
     for row, (index, panels) in enumerate(zip(indices, axes, strict=True)):

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
@@ -104,7 +105,7 @@ def _on_one_grid(case: Mapping[str, Any], modalities: Sequence[str], oriented: b
     acquired = acquired_in(image)
     stack = MetaTensor(torch.cat([image[acquired], label, prediction.cpu()]), affine=case["image"].affine)
     if oriented:
-        stack = Orientation("LPS", labels=None)(stack)
+        stack = cast(MetaTensor, Orientation("LPS", labels=None)(stack))
     names = [name for name, there in zip(modalities, acquired.tolist(), strict=True) if there]
     volumes = stack.numpy()
     truth, *predictions = volumes[len(names) :].astype(int)
@@ -127,15 +128,15 @@ def draw(case: SegmentedCase, regions: Regions, num_classes: int, tissues: Mappi
         num_classes: with the background.
         tissues: what the classes are, see ``class_names``.
     """
-    number = largest_slice((case.truth, sum(case.predictions.values())))
+    number = largest_slice((case.truth, np.sum(list(case.predictions.values()), axis=0)))
     box = box_around([volume[..., number] for volume in (*case.images.values(), case.truth)])
     columns = len(case.images) + 1
     rows = 1 + math.ceil(len(case.predictions) / columns)
     width, height = np.multiply(case.truth[..., number][box].shape, case.spacing_mm[:2])
     text = LINE_INCHES * (2 + math.ceil(len(regions) / REGIONS_OF_A_LINE))  # name, Dice, and room between the rows
     size = (PANEL_INCHES * columns, rows * (PANEL_INCHES * height / width + text) + 0.4)
-    figure = Figure(figsize=size, layout="compressed", facecolor="black")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0, hspace=0)
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03, wspace=0, hspace=0, compress=True)
+    figure = Figure(figsize=size, layout=layout, facecolor="black")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for panel, (caption, image, white, labels) in zip(panels, _panels(case, regions), strict=False):
         draw_slice(panel, upright(image[..., number][box]), white, case.spacing_mm[1] / case.spacing_mm[0])

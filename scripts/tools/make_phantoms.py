@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from ..phantom.contrast import default_modalities
 from ..phantom.dataset import SECTIONS, PhantomSettings, write_phantoms
@@ -51,7 +52,7 @@ class MakePhantoms:
     def __call__(self) -> None:
         """Write the data set; end with status 1 and a message if that cannot be done."""
         names = as_list(self.modalities) if self.modalities else default_modalities()
-        shape = tuple(self.grid_shape) if self.grid_shape else None
+        shape = cast(tuple[int, int, int], tuple(self.grid_shape)) if self.grid_shape else None
         num_cases = dict(zip(SECTIONS, (self.training, self.validation, self.testing), strict=True))
         try:
             settings = PhantomSettings(float(self.spacing_mm), shape, tuple(names), int(self.seed), self.variety)

@@ -19,10 +19,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from tqdm import tqdm
@@ -125,7 +126,7 @@ class RunStudy:
         """Where complete data are listed; phantoms are made if need be."""
         if self.dataset_dir:
             return Path(self.dataset_dir) / self.datalist_file
-        wanted = dict(self.study.phantoms)
+        wanted: dict[str, Any] = dict(self.study.phantoms)
         counts = {name: int(wanted.pop(name, 0)) for name in (TRAINING, TESTING)}
         return write_phantoms(self.root / "phantoms", counts, PhantomSettings(**wanted))
 
@@ -154,13 +155,14 @@ class RunStudy:
             return False
         place = self._place(run)
         models = {id: str(self._place(other) / "model.pt") for id, other in self.study.needed(run).items()}
+        steps: tuple[tuple[str, list[str], Mapping[str, Any]], ...]
         steps = ((TRAINING, [], {}), ("evaluating", ["configs/evaluate.yaml"], self.study.evaluation))
         for step, files, options in steps:
             done = self._ended(run, step)
             if done.exists():
                 continue
-            paths = {"dataset_dir": place, "model_file": place / "model.pt", "output_dir": place / step}
-            paths = {**models, **{name: str(path) for name, path in paths.items()}}
+            places = {"dataset_dir": place, "model_file": place / "model.pt", "output_dir": place / step}
+            paths = {**models, **{name: str(path) for name, path in places.items()}}
             options = {**self.study.overrides(run), **options, **paths}
             if step == TRAINING and list((place / step / "checkpoints").glob("checkpoint_epoch=*.pt")):
                 options["resume"] = True

@@ -13,8 +13,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..engines import case_evaluator
 from ..segment import PatientSegmentation, Segmenter, Source, read_configuration
 from ..utils.memory import keep_freed_memory
+from ..utils.quiet import quiet
 from .command_line import run_tool
 
 
@@ -42,7 +44,6 @@ def main(
             long), `--flips all` (over every flip, 8 times as long), `--probability_maps`,
             `--label_convention NAME`, `--sliding_window_overlap 0.25`, ...
     """
-    logging.getLogger("scripts.engines").setLevel(logging.CRITICAL)  # it logs a failure that is said below
     try:
         modalities = read_configuration(config_file).get("modalities")
         files = {name: options.pop(name) for name in list(options) if name in modalities}
@@ -52,7 +53,8 @@ def main(
             raise ValueError("`--channels` goes with `--image`; expected a stacked file.")
         keep_freed_memory()  # this process is ours; `scripts.segment`, which others call from theirs, leaves it alone
         segmenter = Segmenter(config_file, progress=True, **options)
-        result = segmenter(source, str(output), channels)
+        with quiet(logging.ERROR, case_evaluator.__name__):  # it logs a failure that is said below
+            result = segmenter(source, str(output), channels)
     except (OSError, ValueError) as error:
         raise SystemExit(f"Cannot segment: {error}") from error
     _print(result, str(output))

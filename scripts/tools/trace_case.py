@@ -37,7 +37,7 @@ class Hop(NamedTuple):
 
     id: str
     kind: str
-    items: dict[str, Any]
+    items: Mapping[str, Any]
 
 
 def trace(parser: ConfigParser, case: str | None = None) -> Iterator[Hop]:
@@ -107,7 +107,7 @@ def _parts(output: Any, name: str = "") -> dict[str, Any]:
     return parts
 
 
-def _hop(parser: ConfigParser, id: str, items: dict[str, Any]) -> Hop:
+def _hop(parser: ConfigParser, id: str, items: Mapping[str, Any]) -> Hop:
     return Hop(id, parser[id]["_target_"].rpartition(".")[2], items)
 
 
@@ -125,7 +125,7 @@ def gradients(network: nn.Module, modalities: Sequence[str], every_parameter: bo
         groups.setdefault(".".join(parts[:depth]), []).append(parameter)
     for name, parameters in groups.items():
         found = [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
-        items = {"values": sum(parameter.numel() for parameter in parameters)}
+        items: dict[str, Any] = {"values": sum(parameter.numel() for parameter in parameters)}
         items["gradient"] = torch.stack(found).norm() if found else None
         first, second = [*name.split("."), ""][:2]
         if first == "encoders" and second.isdigit():  # of the networks' contract: one for each modality

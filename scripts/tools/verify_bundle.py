@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..bundle.verification import verify_bundle
+from ..utils.quiet import quiet
 from .command_line import run_tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,8 +38,8 @@ def main(mode: str = "full", model_info: str | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None, program: str | None = None) -> None:
     """Read the command line; what MONAI logs of every argument is not shown."""
-    logging.disable(logging.INFO)
-    run_tool(main, arguments, program)
+    with quiet(logging.INFO):
+        run_tool(main, arguments, program)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from typing import Any
 
 import torch
 from monai.config import KeysCollection
@@ -44,7 +45,7 @@ class ToLabelConventiond(MapTransform):
         get_convention(convention, conventions)  # a misspelt one is found before anything is segmented
         self.convention, self.conventions, self.convention_key = convention, conventions, convention_key
 
-    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         convention = (data.get(self.convention_key) if self.convention_key else None) or self.convention
         for key in self.key_iterator(result):

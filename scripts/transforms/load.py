@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import cast
 
 import torch
 from monai.config import KeysCollection
@@ -69,15 +70,16 @@ class LoadCased(MapTransform):
             raise ValueError(f"`modalities` is {list(modalities)}; expected one or more names, each once.")
         if len(self.keys) > 2:
             raise ValueError(f"`keys` is {self.keys}; expected the image's key and at most one more, the label's.")
-        self.image_key = self.keys[0]
-        self.label_key = self.keys[1] if len(self.keys) == 2 else None
+        self.image_key = str(self.keys[0])
+        self.label_key = str(self.keys[1]) if len(self.keys) == 2 else None
         self.grid = look_up_option(grid, ("refuse", "resample"))
         self.non_finite = look_up_option(non_finite, ("refuse", "repair"))
         self.affine_tolerance = affine_tolerance
         self.label_required = label_required
         self.label_convention = label_convention
         self.conventions = conventions
-        for convention in filter(None, (label_convention, *(conventions or {}).values())):
+        given = [each for each in (label_convention, *(conventions or {}).values()) if each]
+        for convention in given:
             get_convention(convention, conventions)  # a misspelt one is found before training starts
         self._read = ImageFile()
 
@@ -90,7 +92,9 @@ class LoadCased(MapTransform):
         image = torch.full((len(self.modalities), *first.shape[1:]), torch.nan)
         for name, channel in acquired.items():
             image[self.modalities.index(name)] = self._on_grid(channel, first, "bilinear", case.name).as_tensor()[0]
-        result = {key: value for key, value in case.more.items() if isinstance(value, PLAIN_TYPES)}
+        result: dict[Hashable, object] = {
+            key: value for key, value in case.more.items() if isinstance(value, PLAIN_TYPES)
+        }
         result |= {"case": case.name, self.image_key: with_meta(image, first)}
         label = self._label(case, first)
         return result if label is None else {**result, self.label_key: label}
@@ -149,4 +153,5 @@ class LoadCased(MapTransform):
             classes = to_internal(values.as_tensor().numpy(), convention, self.conventions)
         except ValueError as error:
             raise CaseError(case.name, str(error), case.label) from error
-        return self._on_grid(with_meta(torch.from_numpy(classes), values), first, "nearest", case.name).to(torch.uint8)
+        label = self._on_grid(with_meta(torch.from_numpy(classes), values), first, "nearest", case.name)
+        return cast(MetaTensor, label.to(torch.uint8))

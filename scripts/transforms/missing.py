@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,10 +53,10 @@ class AvailableModalitiesd(MapTransform):
         super().__init__(image_key)
         self.image_key, self.available_key = image_key, available_key
 
-    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         return {**data, self.available_key: self._acquired(data)}
 
-    def _acquired(self, data: Mapping[Hashable, object]) -> Tensor:
+    def _acquired(self, data: Mapping[Hashable, Any]) -> Tensor:
         """Find the acquired modalities, ``(M,)`` bool; at least one."""
         acquired = acquired_in(data[self.image_key])
         if not bool(acquired.any()):
@@ -77,7 +78,7 @@ class RandShowModalitiesd(Randomizable, AvailableModalitiesd):
         CaseError: if the case has no modality.
     """
 
-    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         return {**data, self.available_key: draw_subset(self._acquired(data), self.R)}
 
 
@@ -102,7 +103,7 @@ class ShowModalitiesd(RandShowModalitiesd):
         super().__init__(image_key, available_key)
         self.named = None if subset == RANDOM else KeepModalitiesd(subset, modalities, image_key)
 
-    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         if self.named is None:
             return super().__call__(data)
         return {**data, self.available_key: self.named.available(data)}
@@ -121,7 +122,7 @@ class RandDropModalitiesd(Randomizable, AvailableModalitiesd):
         CaseError: if the case has no modality.
     """
 
-    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         available = draw_subset(self._acquired(data), self.R)
         image = erase_others(data[self.image_key], available)
         return {**data, self.image_key: image, self.available_key: available}
@@ -152,23 +153,23 @@ class KeepModalitiesd(AvailableModalitiesd):
     ) -> None:
         super().__init__(image_key, available_key)
         self.modalities, self.subset_key = tuple(modalities), subset_key
-        self.wanted = parse_subset(subset, self.modalities)
+        self.subset = parse_subset(subset, self.modalities)
 
-    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         available = self.available(data)
         image = erase_others(data[self.image_key], available)
         return {**data, self.image_key: image, self.available_key: available}
 
-    def available(self, data: Mapping[Hashable, object]) -> Tensor:
+    def available(self, data: Mapping[Hashable, Any]) -> Tensor:
         """Find which of the named modalities are acquired: ``(M,)`` bool, at least one."""
         own = data.get(self.subset_key) if self.subset_key else None
-        wanted = parse_subset(str(own), self.modalities) if own else self.wanted
+        subset = parse_subset(str(own), self.modalities) if own else self.subset  # (M,)
         acquired = self._acquired(data)
-        available = acquired & wanted
+        available = acquired & subset
         if not bool(available.any()):
             raise CaseError(
                 str(data.get("case", "unnamed")),
-                f"subset `{subset_name(wanted.tolist(), self.modalities)}` was asked for, but the case has only "
+                f"subset `{subset_name(subset.tolist(), self.modalities)}` was asked for, but the case has only "
                 f"`{subset_name(acquired.tolist(), self.modalities)}`",
             )
         return available

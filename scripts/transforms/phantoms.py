@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ class RandImagePhantomd(Randomizable, Transform):
         settings = PhantomSettings(float(spacing_mm), None, tuple(modalities), int(seed), variety)
         self.store = PatientStore(cache_dir, settings)
 
-    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Hashable, object]:
         case = as_case(data)
         if case.phantom is None:
             reason = "this is no phantom that can be imaged anew; expected an entry of `phantom_entries`"

@@ -12,7 +12,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from monai.transforms import Invertd, MapTransform
-from monai.transforms.transform import Transform
+from monai.transforms.inverse import InvertibleTransform
 from monai.utils import MetaKeys
 
 
@@ -36,7 +36,11 @@ class InvertSubsetsd(MapTransform):
     """
 
     def __init__(
-        self, transform: Transform, orig_keys: str, keys: KeysCollection = "pred", allow_missing_keys: bool = False
+        self,
+        transform: InvertibleTransform,
+        orig_keys: str,
+        keys: KeysCollection = "pred",
+        allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.orig_keys = orig_keys

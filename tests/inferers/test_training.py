@@ -57,14 +57,14 @@ def test_what_is_drawn_is_part_of_what_is_acquired_and_shown():
     image[0, 0, 1, 1] = torch.nan
     available = torch.tensor([[True, True, True, False], [True, True, True, True]])
     for seed in range(20):
-        narrowed = call(image, seed=seed, available=available)["narrowed"]
+        narrowed = call(image, seed=seed, available=available)["narrowed_available"]
         assert narrowed[0].tolist() in ([False, True, False, False], [False, False, True, False])
         assert 1 <= narrowed[1].sum() <= 3
 
 
 def test_the_seed_decides_and_samples_differ():
     image = torch.zeros(8, 4, 3, 3)
-    first, again, other = (call(image, seed=seed)["narrowed"] for seed in (0, 0, 1))
+    first, again, other = (call(image, seed=seed)["narrowed_available"] for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert len({tuple(row) for row in first.tolist()}) > 1
 

@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from scripts.losses.objective import Objective
 from scripts.losses.segmentation import SegmentationLoss
+from scripts.losses.task import FusedTerm
+from scripts.losses.term import Term
 from scripts.networks.outputs import AlignmentOutput, MultiModalOutput
 from tests.objectives import objective_of
 
@@ -284,3 +287,73 @@ def test_a_distance_that_is_not_a_number_is_not_hidden():
     output, label = draw()
     broken = aligned(output, torch.full((2, 3, 1, 1), math.nan), torch.zeros(2, 1, 1), ACQUIRED)
     assert objective_of()(broken, label).isnan()
+
+
+# --- terms and paths -----------------------------------------------------------------------------
+
+
+class Constant(Term):
+    """A term that reads what it is told to and says the same of everything."""
+
+    def __init__(self, paths, values, weight=1.0, applies=None):
+        super().__init__(weight)
+        self.paths, self.values, self.where = paths, values, applies
+
+    def forward(self, output, label):
+        return self.values
+
+    def applies(self, output):
+        return self.where
+
+
+@pytest.mark.parametrize(
+    ("weights", "paths"),
+    [
+        ({}, ["fused", "unimodal", "alignment"]),
+        ({"unimodal": 0.0, "alignment": 0.0}, ["fused"]),
+        ({"fused": 0.0, "deep_supervision": 0.0}, ["unimodal", "alignment"]),
+        ({"pixel_distillation": 0.5}, ["fused", "unimodal", "students", "alignment"]),
+        ({"pixel_distillation": 0.0, "alignment": 0.0}, ["fused", "unimodal"]),
+        ({"semantic_distillation": 0.0}, ["fused", "unimodal", "students", "alignment"]),  # it measures
+        ({"consistency": 10.0, "soft_distillation": 0.5}, ["fused", "unimodal", "narrowed", "teacher", "alignment"]),
+    ],
+)
+def test_paths_are_what_terms_read_that_weigh_or_measure_something(weights, paths):
+    assert objective_of(**weights).paths == paths
+
+
+def test_a_term_of_samples_that_applies_to_some_counts_there_and_is_logged_of_these():
+    output, label = draw()
+    term = Constant((), torch.tensor([3.0, math.nan]), weight=2.0, applies=torch.tensor([True, False]))
+    objective = Objective({"some": term})
+    assert_close(objective(output, label), torch.tensor(2 * (3.0 + 0.0) / 2))
+    assert objective.last.terms["some"] == 3.0
+
+
+def test_a_term_of_modalities_counts_for_those_acquired():
+    output, label = draw()
+    objective = Objective({"each": Constant((), torch.tensor([[1.0, 9.0, 3.0], [9.0, 9.0, 5.0]]))})
+    assert_close(objective(output, label), torch.tensor(((1.0 + 3.0) + 5.0) / 2))
+    assert_close(objective.last.terms["each_per_modality"], torch.tensor([1.0, math.nan, 4.0]), equal_nan=True)
+
+
+def test_null_in_the_place_of_a_term_leaves_it_out_and_without_any_there_is_no_objective():
+    assert list(Objective({"fused": FusedTerm(), "unimodal": None}).terms) == ["fused"]
+    with pytest.raises(ValueError, match="the objective has no terms; expected at least one. See `loss::terms`"):
+        Objective({"fused": None})
+
+
+def test_a_path_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match=r"the term `new` reads the paths \['depth'\]; expected names out of"):
+        Objective({"new": Constant(("fused", "depth"), torch.zeros(2))})
+
+
+def test_the_state_is_part_of_every_checkpoint_and_an_older_one_is_read():
+    objective, other, old = objective_of(), objective_of(), objective_of()
+    objective.state.coefficient, objective.state.shown = torch.tensor([0.5, 1.5]), torch.tensor([3.0, 2.0, 1.0])
+    objective.state.completed_epochs = 7
+    other.load_state_dict(objective.state_dict())
+    assert torch.equal(other.state.coefficient, objective.state.coefficient) and other.state.completed_epochs == 7
+    assert torch.equal(other.state.shown, objective.state.shown)
+    old.load_state_dict({"_extra_state": {"coefficient": torch.tensor([2.0, 1.0]), "shown": None}})
+    assert old.state.coefficient.tolist() == [2, 1] and old.state.completed_epochs == 0

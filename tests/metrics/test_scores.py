@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surface_dice
 
 from scripts.metrics.regions import region_masks
-from scripts.metrics.scores import METRICS, CaseScorer, ScoreSettings, score_case
+from scripts.metrics.scores import METRICS, CaseScorer, ScoreSettings
 from scripts.metrics.surfaces import Surface
 
 REGIONS = {"wt": [1, 2, 3], "tc": [1, 3], "et": [3]}
@@ -29,7 +29,7 @@ def _golden(case):
 
 
 def _scores(prediction, truth, regions=REGIONS, spacing=VOXELS, policy="brats", **settings):
-    return score_case(prediction, truth, regions, spacing, ScoreSettings(policy, **settings))
+    return CaseScorer(truth, regions, spacing, ScoreSettings(policy, **settings)).score(prediction)
 
 
 def _score(prediction, truth, spacing=None, policy="brats", **settings):
@@ -161,7 +161,7 @@ def test_one_scorer_scores_each_prediction_as_if_it_were_the_only_one():
     settings = ScoreSettings("brats", metrics=METRICS, small_region=SMALL_ET)
     scorer = CaseScorer(truth, REGIONS, (1.0, 2.0, 0.7), settings)
     found = [scorer.score(each) for each in predictions]
-    assert found == [score_case(each, truth, REGIONS, (1.0, 2.0, 0.7), settings) for each in predictions]
+    assert found == [CaseScorer(truth, REGIONS, (1.0, 2.0, 0.7), settings).score(each) for each in predictions]
     assert found[0] == found[-1] != found[3]
     assert all(math.isfinite(value) for scores in found for value in scores.values())
 

@@ -265,7 +265,7 @@ def test_a_detached_anchor_is_not_moved_by_the_loss():
 def test_filled_features_are_the_anchor_at_every_level(anchor, size):
     features, alignment = draw(SHOWN, size), build(anchor, levels=[0, 1])
     anchors = alignment.compare(features, SHOWN).anchors
-    completed = alignment.completed(SHOWN)
+    completed = alignment.available_to_fusion(SHOWN)
     assert completed.all(dim=1).tolist() == [True, True, anchor != "b"]
     for filled, level, p in zip(alignment(features, SHOWN), features, anchors, strict=True):
         assert torch.equal(filled[SHOWN], level[SHOWN])
@@ -285,7 +285,7 @@ def test_what_an_absent_modality_holds_does_not_matter():
 
 def test_without_filling_absent_modalities_stay_absent():
     features, alignment = draw(SHOWN), learnt(fill=False)
-    assert alignment(features, SHOWN) is features and alignment.completed(SHOWN) is SHOWN
+    assert alignment(features, SHOWN) is features and alignment.available_to_fusion(SHOWN) is SHOWN
     assert distances(alignment, features, SHOWN)[1, 1] > 0
 
 
@@ -293,7 +293,7 @@ def test_without_filling_absent_modalities_stay_absent():
 def test_a_sample_without_any_modality_stays_empty_and_finite(anchor):
     nothing = torch.zeros(2, 4, dtype=torch.bool)
     alignment, features = build(anchor), draw(nothing)
-    assert not alignment.completed(nothing).any()
+    assert not alignment.available_to_fusion(nothing).any()
     assert all(not level.any() for level in alignment(features, nothing))
     assert not alignment.compare(features, nothing).available.any()
 
@@ -336,7 +336,7 @@ def test_weights_of_another_anchor_are_refused():
 
 def test_no_alignment_changes_nothing():
     features, alignment = draw(SHOWN), NoAlignment()
-    assert alignment(features, SHOWN) is features and alignment.completed(SHOWN) is SHOWN
+    assert alignment(features, SHOWN) is features and alignment.available_to_fusion(SHOWN) is SHOWN
     assert alignment.compare(features, SHOWN) is None and alignment.learnt_weights() is None
     assert alignment.state_dict() == {}
 

@@ -256,3 +256,20 @@ def test_an_image_too_small_for_the_deepest_level_is_refused_in_words(network, i
     assert network(image[..., :9, :9, :9]).isfinite().all()  # 9, 5, 3, 2 voxels
     with pytest.raises(ValueError, match=r"the image has .*16, 16, 8.* voxels; this network needs at least 9 along"):
         network(image[..., :8])
+
+
+def test_training_encodes_once_and_gives_the_paths_asked_for_and_no_others(build_rfnet, image):
+    network = build_rfnet().train()
+    available, narrowed = torch.tensor([[True, True, True, False]]), torch.tensor([[True, False, False, False]])
+    counts = count_encoded(network)
+    output = network(image, available, paths=["fused", "unimodal", "students", "narrowed"], narrowed_available=narrowed)
+    assert counts == [1, 1, 1, 1], "once each, hidden ones too: their heads learn"
+    given = {name for name, value in output._asdict().items() if value is not None and len(value) > 0}
+    assert given == set(output._fields) - {"teacher", "alignment"}  # RFNet by itself aligns nothing
+    only = network(image, available, paths=["fused"])
+    assert counts == [2, 2, 2, 1], "nothing asked for what is hidden"
+    assert only.unimodal is only.students is only.narrowed is only.alignment is None
+    torch.testing.assert_close(only.fused, output.fused)
+    heads = network(image, available, paths=["unimodal"])
+    assert heads.fused is None and heads.fused_features is None and len(heads.auxiliary) == 0
+    torch.testing.assert_close(heads.unimodal, output.unimodal)

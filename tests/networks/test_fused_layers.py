@@ -24,6 +24,7 @@ from scripts.networks.mmformer import MMFormer
 from scripts.networks.prepare import choose_layers, prepare_network
 from scripts.networks.rfnet import RFNet
 from scripts.networks.unet import MultiEncoderUNet
+from tests.objectives import WITH_STUDENTS
 
 BUILD = {
     "rfnet": lambda spatial_dims: RFNet(3, 3, spatial_dims=spatial_dims, width=4),
@@ -50,7 +51,7 @@ def build(name, spatial_dims=3):
 def outputs_and_gradients(network, image):
     image = image.clone().requires_grad_()
     network.zero_grad()
-    output = network(image, students=True, unimodal=False)  # whose probabilities are rounded to float32
+    output = network(image, paths=["fused", "students", "alignment"])  # whose probabilities are rounded to float32
     encoded = network.encode(image, acquired_modalities(image))
     alone = network.decode_unimodal([level[:, 0] for level in encoded])
     outputs = [output.fused, *output.auxiliary, alone, output.students.logits, output.fused_features]
@@ -87,7 +88,7 @@ def test_the_plain_path_goes_through_no_function_of_its_own(monkeypatch, name):
 
     for function in FUNCTIONS:
         monkeypatch.setattr(function, "apply", refuse)
-    prepare_network(network, "cpu", fused="false")(image, students=True).fused.sum().backward()
+    prepare_network(network, "cpu", fused="false")(image, paths=WITH_STUDENTS).fused.sum().backward()
     with pytest.raises(AssertionError, match="a fused function ran"):
         prepare_network(network, "cpu")(image)
 
@@ -110,7 +111,7 @@ def test_the_plain_path_trains_in_lower_precision(name):
     network, image = build(name)
     choose_layers(network, fused=False)
     with torch.autocast("cpu", torch.bfloat16):
-        output = network(image, students=True)
+        output = network(image, paths=WITH_STUDENTS)
     output.fused.float().square().mean().backward()
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     assert len(gradients) > 50 and all(each.isfinite().all() for each in gradients)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import torch
 
 from scripts.networks.blocks import channels_last, stack_modalities
-from scripts.networks.packing import mean_of_shown, pack, present_in_batch, stack_alone
+from scripts.networks.packing import available_in_batch, mean_of_available, pack, stack_alone
 
 
 def test_modalities_present_in_a_batch_are_those_of_any_sample():
     rows = torch.tensor([[True, False, False], [False, False, True]])
-    assert present_in_batch(rows).tolist() == [0, 2]
-    assert present_in_batch(torch.zeros(2, 3, dtype=torch.bool)).tolist() == [0, 1, 2]  # nothing there: all, of zeros
+    assert available_in_batch(rows).tolist() == [0, 2]
+    assert available_in_batch(torch.zeros(2, 3, dtype=torch.bool)).tolist() == [0, 1, 2]  # nothing there: all, of zeros
 
 
 def test_packing_keeps_what_some_sample_shows_and_zeroes_it_in_the_others():
     level = torch.arange(1.0, 7.0).view(2, 3, 1, 1)
-    [packed], index, shown = pack([level], torch.tensor([[True, False, True], [False, False, True]]))
+    [packed], index, available = pack([level], torch.tensor([[True, False, True], [False, False, True]]))
     assert packed.flatten(1).tolist() == [[1.0, 3.0], [0.0, 6.0]]
-    assert index.tolist() == [[0, 2]] * 2 and shown.tolist() == [[True, True], [False, True]]
+    assert index.tolist() == [[0, 2]] * 2 and available.tolist() == [[True, True], [False, True]]
 
 
 def test_a_modality_alone_stands_in_its_place_in_the_order_in_memory_of_all():
@@ -33,13 +33,13 @@ def test_the_mean_runs_over_what_each_sample_shows():
     level = torch.tensor([[2.0, 4.0, 9.0], [6.0, 0.0, 0.0], [0.0, 0.0, 0.0]]).view(3, 3, 1, 1)  # one voxel
     shown = torch.tensor([[True, True, True], [True, False, False], [False, False, False]])
     # (2 + 4 + 9) / 3; 6 by itself, not a third of it; nothing
-    assert mean_of_shown(level, shown).flatten().tolist() == [5.0, 6.0, 0.0]
+    assert mean_of_available(level, shown).flatten().tolist() == [5.0, 6.0, 0.0]
 
 
 def test_a_shown_feature_of_zero_counts():
-    assert mean_of_shown(torch.tensor([[3.0, 0.0]]).view(1, 2, 1, 1), torch.tensor([[True, True]])).item() == 1.5
+    assert mean_of_available(torch.tensor([[3.0, 0.0]]).view(1, 2, 1, 1), torch.tensor([[True, True]])).item() == 1.5
 
 
 def test_the_mean_of_one_modality_is_itself():
     level = torch.randn(2, 1, 4, 3, 5)
-    assert torch.equal(mean_of_shown(level, torch.ones(2, 1, dtype=torch.bool)), level.squeeze(1))
+    assert torch.equal(mean_of_available(level, torch.ones(2, 1, dtype=torch.bool)), level.squeeze(1))

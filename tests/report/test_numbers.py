@@ -47,7 +47,7 @@ def test_the_cells_of_a_heat_map_are_the_means_of_the_summary(evaluation):
 def test_rows_are_grouped_by_the_number_of_modalities_and_show_which(evaluation):
     heat_map, _ = heat_maps(evaluation.summary)
     assert [len(group) for group in heat_map.groups] == [3, 3, 1]
-    shown = {row.label: row.shown for group in heat_map.groups for row in group}
+    shown = {row.label: row.available for group in heat_map.groups for row in group}
     assert (shown["p"], shown["q + r"], shown["p + q + r"]) == (
         (True, False, False),
         (False, True, True),

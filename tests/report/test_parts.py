@@ -146,7 +146,7 @@ def test_the_audit_says_what_the_cases_lack():
     record = {"data": audit_section(cases, ["p", "q"])}
     audit = provenance("", Run(Path("a"), record, "", {})).audit
     assert audit.modalities == [("p", 3, "25 %"), ("q", 2, "50 %")]
-    assert [(row.shown, row.cases, row.share) for row in audit.patterns][0] == ((True, False), 2, "50 %")
+    assert [(row.available, row.cases, row.share) for row in audit.patterns][0] == ((True, False), 2, "50 %")
 
 
 def test_a_figure_becomes_markup_that_follows_the_page_and_shares_no_name():
