@@ -32,6 +32,18 @@ HEART_SIGNALS["T2"] = [250, 120, 120, 350, 900, 750]
 HEART_VALUES = np.array([0, 500, 600, 200, 1220, 2221])
 
 
+@pytest.fixture(autouse=True)
+def logs_as_before():
+    """Take back what a workflow that sets up its log in this process does to the root of all loggers."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    for handler in root.handlers[:]:
+        if handler not in handlers and type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
+
+
 @pytest.fixture(scope="session")
 def golden():
     """Load a file of reference numbers by name."""

@@ -23,7 +23,8 @@ from monai.bundle import ConfigWorkflow
 from torch.testing import assert_close
 
 from scripts.data.datalist import read_section, write_datalist
-from scripts.engines import distributed, files
+from scripts.engines import distributed
+from scripts.utils import files
 from scripts.engines.case_evaluator import root_cause
 
 ROOT = Path(__file__).parents[1]
