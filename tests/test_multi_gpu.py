@@ -24,8 +24,8 @@ from torch.testing import assert_close
 
 from scripts.data.datalist import read_section, write_datalist
 from scripts.engines import distributed
-from scripts.utils import files
 from scripts.engines.case_evaluator import root_cause
+from scripts.utils import files
 
 ROOT = Path(__file__).parents[1]
 TOGETHER, METHOD = "multi_gpu_train.yaml", "method_passion.yaml"
