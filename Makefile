@@ -20,12 +20,13 @@ FEDERATED_REQUIREMENTS = $(REQUIREMENTS) requirements-federated.txt
 FEDERATED_STAMP = $(FEDERATED)/.installed-$(shell cat $(FEDERATED_REQUIREMENTS) | cksum | cut -d' ' -f1)
 INSTALLED = .venv-install
 
-.PHONY: demo test export-test install-test lint setup clean label-setup label-test federated-setup federated-test
+.PHONY: demo test long-test export-test install-test lint setup clean label-setup label-test federated-setup federated-test
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   phantoms, training, evaluation of all 15 subsets, report, inference: about 10 minutes on two CPU cores"
-	@echo "make test   the whole test suite"
+	@echo "make test   the test suite, but for:"
+	@echo "make long-test        the dozen longest tests, two minutes; continuous integration runs both"
 	@echo "make lint   style and types"
 	@echo "make export-test      every network exported as ONNX, minutes each"
 	@echo "make install-test     the package installed in a fresh environment, used from another folder"
@@ -70,6 +71,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+long-test: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m long
 
 export-test: $(STAMP)
 	$(BIN)/python -m pytest -m exports

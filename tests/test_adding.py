@@ -74,6 +74,7 @@ def test_the_page_adds_a_network_a_setting_a_loss_and_a_data_set():
     assert set(PLACES) <= set(BLOCKS)
 
 
+@pytest.mark.long
 def test_everything_stays_green_with_what_the_page_adds(copy):
     written = [path for path in BLOCKS if path.startswith("tests/") and path not in PLACES]
     files = [CONFIGS, *written, *(f"tests/data/{name}.py" for name in OF_DATA)]

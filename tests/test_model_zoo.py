@@ -138,6 +138,7 @@ def check_onnx(network, files, overrides, folder, image):
             assert_close(found, exact, rtol=0, atol=max(ROUNDING, TIMES * own))
 
 
+@pytest.mark.long
 def test_onnx_says_what_the_network_says_of_every_subset(image, tmp_path):
     check_onnx(*make_variant(QUICK, True, tmp_path), image)
 

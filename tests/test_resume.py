@@ -190,6 +190,7 @@ def test_starting_anew_moves_the_earlier_checkpoints_aside(train, tmp_path, capl
     assert list(checkpoints(tmp_path)) == ["checkpoint_epoch=1.pt"]
 
 
+@pytest.mark.long
 def test_with_phantoms_imaged_anew_and_weights_averaged(train, tmp_path):
     files, kill = ("train.yaml", "train_phantom.yaml"), Events.ITERATION_COMPLETED(once=5)
     settings = {"phantom_dir": str(tmp_path / "phantoms"), "num_phantoms": 5, "steps_per_epoch": 3, "max_epochs": 2}

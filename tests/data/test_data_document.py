@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 
 import fire
+import pytest
 
 from scripts.data.datalist import read_section
 from scripts.data.label_conventions import convention_names, get_convention
@@ -86,6 +87,7 @@ def command(name: str) -> list[str]:
     return shlex.split(found)[2:]
 
 
+@pytest.mark.long
 def test_the_case_that_is_traced_is_one_of_the_phantoms_that_the_commands_before_made(tmp_path, monkeypatch, capsys):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)

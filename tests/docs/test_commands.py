@@ -403,6 +403,7 @@ def test_values_are_shown_with_the_file_that_set_them(text, capsys, monkeypatch)
     assert any(line.endswith(("setting_pdt.yaml", "command line")) for line in lines)
 
 
+@pytest.mark.long
 def test_the_first_segmentation_is_as_the_page_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     steps = here("data/first")

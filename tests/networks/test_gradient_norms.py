@@ -22,6 +22,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 # mmFormer with its last modality deviates on purpose
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "mask"), [("rfnet", "1111"), ("rfnet", "1010"), ("mmformer", "1010")])
 def test_every_gradient_has_the_norm_of_the_reference(
     golden, load_reference, reference_state_dict, reference_case, hide, modalities, name, mask
@@ -49,6 +50,7 @@ def test_every_gradient_has_the_norm_of_the_reference(
     assert compared > 120
 
 
+@pytest.mark.long
 def test_gradient_of_m2ftrans_is_the_slope_of_the_objective_that_has_the_reference_value(
     golden, load_reference, reference_state_dict, reference_case, hide, modalities
 ):

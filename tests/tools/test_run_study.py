@@ -62,6 +62,7 @@ def commands(monkeypatch):
     return noted
 
 
+@pytest.mark.long
 def test_a_study_trains_evaluates_tabulates_and_names_what_failed(study, tmp_path, capsys):
     with pytest.raises(SystemExit, match=r"1 runs failed, the logs in their folders say why:\n .*mr28/broken/seed5"):
         study(threads=1, copy_to=str(tmp_path / "docs" / "trial.md"))()

@@ -76,6 +76,7 @@ def downloaded(server, trained, tmp_path_factory):
     return root
 
 
+@pytest.mark.long
 def test_the_downloaded_copy_segments_as_the_original_does(downloaded, workflow, trained, phantoms, tmp_path):
     patient = phantoms / "phantom_0004"
     settings = {"dataset_dir": str(patient), "subset": "flair+t2"}
