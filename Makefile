@@ -26,7 +26,7 @@ INSTALLED = .venv-install
 help:
 	@echo "make demo   phantoms, training, evaluation of all 15 subsets, report, inference: about 10 minutes on two CPU cores"
 	@echo "make test   the test suite, but for:"
-	@echo "make long-test        the dozen longest tests, two minutes; continuous integration runs both"
+	@echo "make long-test        the longest tests, three minutes; continuous integration runs both"
 	@echo "make lint   style and types"
 	@echo "make export-test      every network exported as ONNX, minutes each"
 	@echo "make install-test     the package installed in a fresh environment, used from another folder"

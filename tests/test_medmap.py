@@ -92,6 +92,7 @@ def test_with_filling_the_students_of_passion_see_the_anchor(workflow):
     torch.testing.assert_close(output.students.logits[1:2], network(image, row).fused, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.long
 def test_alignment_brings_the_features_together(train, tmp_path):
     distance = {}
     for weight in (1e-6, 30.0):

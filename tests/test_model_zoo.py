@@ -94,6 +94,7 @@ def answers(variant):
     return network, images, image.expand_as(images), logits
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_torchscript_says_what_the_network_says_of_every_subset(variant, answers):
     _, files, overrides, folder = variant

@@ -97,6 +97,7 @@ def kill_and_resume(train, folder, *files, kill, **settings):
     return begun, resumed
 
 
+@pytest.mark.long
 def test_with_a_worker_process_too(train, tmp_path):
     kill = Events.EPOCH_COMPLETED(once=1)
     begun, resumed = kill_and_resume(train, tmp_path, kill=kill, num_workers=1, max_epochs=2, val_interval=1)

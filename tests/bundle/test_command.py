@@ -90,6 +90,7 @@ def test_an_option_that_would_change_nothing_is_refused_with_what_is_spelt_like_
     refuse_unknown(["run", "evaluating", option, "1"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("run_id", "files", "options", "line"),
     [

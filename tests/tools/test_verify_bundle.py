@@ -102,6 +102,7 @@ def test_the_downloaded_copy_segments_as_the_original_does(downloaded, workflow,
     np.testing.assert_array_equal(np.asanyarray(found.dataobj), labels)
 
 
+@pytest.mark.long
 def test_the_downloaded_copy_passes_the_checks_of_the_zoo(downloaded):
     before = set(downloaded.rglob("*"))
     printed = run("-m", "scripts.tools.verify_bundle", folder=downloaded)

@@ -49,11 +49,13 @@ def test_processes_that_a_command_starts_get_it_too():
     assert json.loads(done.stdout)["GOMP_SPINCOUNT"] == "10000"
 
 
+@pytest.mark.long
 def test_the_library_leaves_the_environment_alone():
     assert shown("import scripts.segment") == (None, None)
     assert shown("import torch, scripts.tools") == (None, None), "too late, and no command of ours"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="torch has another OpenMP there")
 def test_openmp_reads_it():
     # the library shows its settings when it is loaded
