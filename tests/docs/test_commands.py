@@ -62,7 +62,7 @@ HEARTS = "tests/test_dataset_myops2020.py::"
 # The first pattern that fits the whole command counts
 KNOWN: list[tuple[str, Tested | NotRun | str]] = [
     # make, and what is around it
-    (r"make (demo|test|long-test|setup|lint)", NotRun("the build runs it on a clean clone; the tests would run themselves")),
+    (r"make (demo|test|long-test|setup|lint)", NotRun("CI runs it on a clean clone; tests would run themselves")),
     (r"make (label|federated|export|install)-\w+( PYTHON=\S+)?", NotRun("minutes, in an environment of its own")),
     (r"source \.venv\S*/bin/activate|cd \S+|mkdir -p \S+( \S+)?|git clone <.*", NotRun("changes the shell or copies")),
     (r"pip install (\.|-e \.|\"\.\[mlflow\]\")", NotRun("a fresh environment is needed, as `make install-test` makes")),
