@@ -110,6 +110,7 @@ def test_with_a_setting_that_draws_modalities(train, tmp_path):
     assert (list(begun), list(resumed)) == ([1], [2])
 
 
+@pytest.mark.long
 def test_with_a_method_that_rebalances_modalities(train, tmp_path):
     files, kill = ("train.yaml", "method_passion.yaml"), WITHIN_THE_THIRD_EPOCH
     begun, resumed = kill_and_resume(train, tmp_path, *files, kill=kill, max_epochs=3)
@@ -119,6 +120,7 @@ def test_with_a_method_that_rebalances_modalities(train, tmp_path):
     assert resumed[3]["coefficient/flair"] == pytest.approx(float(coefficient[0]))
 
 
+@pytest.mark.long
 def test_with_an_anchor_that_is_learnt(train, tmp_path):
     files, kill = ("train.yaml", "method_medmap.yaml"), WITHIN_THE_THIRD_EPOCH
     begun, resumed = kill_and_resume(train, tmp_path, *files, kill=kill, max_epochs=3)

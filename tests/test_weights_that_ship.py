@@ -78,6 +78,7 @@ def test_an_evaluation_takes_the_weights_that_ship_at_their_own_scale_and_says_s
     assert {name: content["settings"][name] for name in record["settings"]} == record["settings"]
 
 
+@pytest.mark.long
 def test_a_smaller_evaluation_does_not_replace_the_figures_that_ship_unless_told_to(call, bundle):
     with pytest.raises(RuntimeError) as refusal:  # MONAI wraps what a workflow raises
         call("evaluating", "train", "evaluate", **ONE, keep_performance="true")

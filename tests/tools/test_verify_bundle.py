@@ -112,6 +112,7 @@ def test_the_downloaded_copy_passes_the_checks_of_the_zoo(downloaded):
     assert set(downloaded.rglob("*")) == before, "nothing is left in the bundle"
 
 
+@pytest.mark.long
 def test_monai_loads_the_network_with_its_weights(downloaded, workflow, trained, tmp_path):
     image = torch.randn(1, 4, 24, 24, 24, generator=torch.Generator().manual_seed(0))
     image[:, 1] = torch.nan
