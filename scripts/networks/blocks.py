@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
-from .convolution import concatenate, upsample
+from .convolution import concatenate, pad, upsample
 from .fused_layers import conv_norm_act, norm_act, norm_act_conv
 from .mixing import mix_channels
 from .normalization import CONSTANT_BELOW, EPSILON, SLOPE
@@ -132,10 +132,11 @@ class NormActConv(FusableLayer):
         padding_mode: str = "reflect",
     ) -> None:
         super().__init__()
-        self.conv = Conv[Conv.CONV, spatial_dims](
-            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, padding_mode=padding_mode
-        )
         self.reflect = padding_mode == "reflect"
+        padding = kernel_size // 2 if self.reflect else 0  # zeros are padded by ``pad``, which says why
+        self.conv = Conv[Conv.CONV, spatial_dims](
+            in_channels, out_channels, kernel_size, stride, padding=padding, padding_mode=padding_mode
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.convolve([x])
@@ -149,7 +150,8 @@ class NormActConv(FusableLayer):
         x = torch.cat(inputs, dim=1)
         if size is not None:
             x = upsample(x, size)
-        return self.conv(normalize_activate(x))
+        x = normalize_activate(x)
+        return self.conv(x if self.reflect else pad(x, self.conv.weight, reflect=False))
 
 
 class Merge(nn.Sequential):

@@ -55,24 +55,31 @@ def join_backward(gradient: Tensor, inputs: Sequence[Tensor], size: list[int] | 
     return gradient.split(channels, dim=1)
 
 
-def pad(x: Tensor, weight: Tensor) -> Tensor:
-    """Pad by reflection so that a convolution with ``weight`` and stride 1 keeps the size."""
+def pad(x: Tensor, weight: Tensor, reflect: bool = True) -> Tensor:
+    """Pad by reflection, or by zeros, so that a convolution with ``weight`` and stride 1 keeps the size.
+
+    Zeros too are padded here and not by the convolution: with an input two voxels deep, oneDNN's gradient of a padded
+    3x3x3 weight in bfloat16 is read from memory that nothing was written to (torch 2.13, AVX-512: wrong in every trial,
+    not finite in a third).
+    """
     width = weight.shape[-1] // 2
     if width == 0:
         return x
     # in 2D, CPU autocast would leave it in float32
-    return F.pad(x, [width] * (2 * (x.dim() - 2)), mode="reflect").to(x.dtype)
+    return F.pad(x, [width] * (2 * (x.dim() - 2)), mode="reflect" if reflect else "constant").to(x.dtype)
 
 
-def pad_backward(gradient: Tensor, weight: Tensor) -> Tensor:
+def pad_backward(gradient: Tensor, weight: Tensor, reflect: bool = True) -> Tensor:
     """Differentiate ``pad``."""
     width = weight.shape[-1] // 2
     if width == 0:
         return gradient
     spatial = gradient.dim() - 2
-    unpadded = gradient[(..., *[slice(width, -width)] * spatial)]  # only its shape and layout are read
+    unpadded = gradient[(..., *[slice(width, -width)] * spatial)]
+    if not reflect:
+        return unpadded
     backward = torch.ops.aten.reflection_pad3d_backward if spatial == 3 else torch.ops.aten.reflection_pad2d_backward
-    return backward(gradient, unpadded, [width] * (2 * spatial))
+    return backward(gradient, unpadded, [width] * (2 * spatial))  # of the second only shape and layout are read
 
 
 def _on_slow_path(x: Tensor) -> bool:
@@ -80,23 +87,21 @@ def _on_slow_path(x: Tensor) -> bool:
     return single and x.shape[1] * x.shape[2] * x.shape[3] <= SLOW_PATH_BELOW
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int = 0) -> Tensor:
-    """Convolve ``(B, F, *S)``, padded by zeros if ``padding`` says so."""
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    """Convolve ``(B, F, *S)``, padded already."""
     if _on_slow_path(x):  # a second sample, of zeros, is far cheaper than that path
-        return convolve(torch.cat([x, torch.zeros_like(x)]), weight, bias, stride, padding)[:1]
+        return convolve(torch.cat([x, torch.zeros_like(x)]), weight, bias, stride)[:1]
     spatial = x.dim() - 2
-    return torch.convolution(
-        x, weight, bias, [stride] * spatial, [padding] * spatial, [1] * spatial, False, [0] * spatial, 1
-    )
+    return torch.convolution(x, weight, bias, [stride] * spatial, [0] * spatial, [1] * spatial, False, [0] * spatial, 1)
 
 
 def convolve_backward(
-    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, needed: tuple[bool, bool, bool]
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, needed: tuple[bool, bool, bool]
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Differentiate ``convolve`` with respect to what is ``needed`` of input, weight and bias."""
     if _on_slow_path(x):
         pair = (torch.cat([each, torch.zeros_like(each)]) for each in (gradient, x))
-        to_x, to_weight, to_bias = convolve_backward(*pair, weight, stride, padding, needed)
+        to_x, to_weight, to_bias = convolve_backward(*pair, weight, stride, needed)
         return None if to_x is None else to_x[:1], to_weight, to_bias
     spatial = x.dim() - 2
     return torch.ops.aten.convolution_backward(
@@ -105,7 +110,7 @@ def convolve_backward(
         weight,
         [weight.shape[0]],
         [stride] * spatial,
-        [padding] * spatial,
+        [0] * spatial,
         [1] * spatial,
         False,
         [0] * spatial,

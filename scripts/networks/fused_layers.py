@@ -102,7 +102,7 @@ class _ConvNormAct(Function):
         to_inputs, to_weight = [], []
         for part, to_part in zip(parts, gradient.chunk(len(parts)), strict=True):
             padded = pad(join(part, ctx.size), weight)
-            to_padded, to_weight_part, _ = convolve_backward(to_part, padded, weight, ctx.stride, 0, needed)
+            to_padded, to_weight_part, _ = convolve_backward(to_part, padded, weight, ctx.stride, needed)
             to_weight.append(to_weight_part)
             if needed[0]:
                 to_inputs.append(join_backward(pad_backward(to_padded, weight), part, ctx.size))
@@ -124,12 +124,10 @@ class _NormActConv(Function):
     ) -> Tensor:
         ctx.stride, ctx.size, ctx.reflect, ctx.compiled = stride, size, reflect, compiled
         ctx.save_for_backward(weight, *inputs)
-        padding = 0 if reflect else weight.shape[-1] // 2
         outputs = []
         for part in split_batch(inputs, weight, size):
             activated, _ = normalize_activate(join(part, size), compiled=compiled)
-            activated = pad(activated, weight) if reflect else activated
-            outputs.append(convolve(activated, weight, bias, stride, padding))
+            outputs.append(convolve(pad(activated, weight, reflect), weight, bias, stride))
         return concatenate(outputs)
 
     @staticmethod
@@ -138,17 +136,16 @@ class _NormActConv(Function):
         weight, *inputs = ctx.saved_tensors
         wanted = ctx.needs_input_grad
         needed = (any(wanted[6:]), wanted[0], wanted[1])
-        padding = 0 if ctx.reflect else weight.shape[-1] // 2
         parts = split_batch(inputs, weight, ctx.size)
         to_inputs, to_weight, to_bias = [], [], []
         for part, to_part in zip(parts, gradient.chunk(len(parts)), strict=True):
             activated, inverse_std = normalize_activate(join(part, ctx.size), compiled=ctx.compiled)
-            padded = pad(activated, weight) if ctx.reflect else activated
-            to_padded, *to_parameters = convolve_backward(to_part, padded, weight, ctx.stride, padding, needed)
+            padded = pad(activated, weight, ctx.reflect)
+            to_padded, *to_parameters = convolve_backward(to_part, padded, weight, ctx.stride, needed)
             to_weight.append(to_parameters[0])
             to_bias.append(to_parameters[1])
             if needed[0]:
-                to_activated = pad_backward(to_padded, weight) if ctx.reflect else to_padded
+                to_activated = pad_backward(to_padded, weight, ctx.reflect)
                 scale = zero_if_constant(inverse_std)
                 to_joined = normalize_activate_backward(to_activated, activated, scale, ctx.compiled)
                 to_inputs.append(join_backward(to_joined, part, ctx.size))
