@@ -17,6 +17,7 @@ from .term import Measured, given
 
 PROTOTYPE_EPSILON = 1e-5  # voxels, added to the size of a class
 MIN_NORM = 1e-5  # of a feature vector
+NONE, ZERO = "none", "zero"  # distance of a modality that is compared with nothing
 
 
 class PrototypeTerms(NamedTuple):
@@ -75,15 +76,29 @@ class PrototypeDistillation(nn.Module):
 class SemanticDistillationTerm(StudentTerm):
     """The voxels of each student relate to prototypes of the classes as those of the fused path do: ``(B, M)``.
 
-    Measures on the way how far each student is from the fused path, which is what preference is relative to; a
-    modality shown alone is its own teacher, at a distance of 0. See ``PrototypeDistillation``.
+    Measures on the way how far each student is from the fused path, which is what preference is relative to. See
+    ``PrototypeDistillation``.
+
+    Args:
+        weight: see ``Term``.
+        distance_alone: of a modality that is shown alone, and so compared with nothing. ``"none"``: it has no distance.
+            ``"zero"``, as in the release: 0, so that a modality counts as the better the more often it is alone.
+
+    Raises:
+        ValueError: if ``distance_alone`` is another word.
     """
 
     multiplied_by = (GATE, MODALITY_WEIGHT)
     measures = True
 
-    def __init__(self, weight: float = 0.1) -> None:
+    def __init__(self, weight: float = 0.1, distance_alone: str = NONE) -> None:
         super().__init__(weight)
+        if distance_alone not in (NONE, ZERO):
+            raise ValueError(
+                f"`distance_alone` is `{distance_alone}`; expected `{NONE}` or `{ZERO}`. See "
+                "configs/method_passion.yaml."
+            )
+        self.distance_alone = distance_alone
 
     def forward(self, output: MultiModalOutput, label: Tensor) -> Measured:
         students, teacher = given(output.students), given(output.fused_features)
@@ -94,7 +109,10 @@ class SemanticDistillationTerm(StudentTerm):
             return torch.cat(prototype(features, teacher[sample], label[sample]))
 
         found = compare_students(output, compare)
-        return Measured(found[0], found[-1])
+        distance = found[-1]  # 0 where nothing was compared
+        return Measured(
+            found[0], distance if self.distance_alone == ZERO else torch.where(students.available, distance, torch.nan)
+        )
 
 
 def similarity(features: Tensor, one_hot: Tensor) -> Tensor:

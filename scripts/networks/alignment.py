@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..utils.flags import as_flag
-from .outputs import AlignmentOutput
+from .outputs import ALIGNMENT_MEASURES, RELEASED, AlignmentOutput
 from .packing import all_available
 
 ADAPTIVE, NORMAL = "adaptive", "normal"  # anchors that are no modality
@@ -53,8 +53,8 @@ class AnchorAlignment(nn.Module):
         adaptive    P = sum_{m in A} w_m z_m,   w = softmax(theta) over A,   theta (M,) learnt, zeros at first
 
     Behind it the fusion treats every modality as available, in training and in evaluation alike. What pulls is
-    ``AnchorAlignmentLoss``, on what ``compare`` returns. For given features it is smallest where P is their mean, so at
-    equal weights it gives theta no gradient: theta learns through what is filled, and without filling stays at zero.
+    ``AnchorAlignmentLoss``, on what ``compare`` returns. For given features ``released`` and ``pooled`` are smallest
+    where P is their mean, so at equal weights they give theta no gradient: theta learns through what is filled.
 
     Args:
         modalities: M names in channel order.
@@ -62,6 +62,7 @@ class AnchorAlignment(nn.Module):
         levels: encoder levels that are pulled, finest first from 0; -1 is the deepest. Filling is of every level.
         fill: put the anchor in the place of absent modalities; otherwise they stay absent.
         detach_anchor: let the loss move the features alone, not the anchor (nor theta through it).
+        measure: of the distance from the anchor: ``"released"``, ``"pooled"``, ``"moments"`` or ``"pooled+moments"``.
 
     Shape:
         - features: ``(B, M, F_l, *S_l)`` for each level, finest first
@@ -69,8 +70,8 @@ class AnchorAlignment(nn.Module):
         - output: like ``features``
 
     Raises:
-        ValueError: if the anchor is neither of the two words nor a modality, there is no level, or an option is another
-            word than true or false.
+        ValueError: if the anchor is neither of the two words nor a modality, there is no level, there is no such
+            measure, or an option is another word than true or false.
 
     Reference:
         MedMAP, arXiv 2408.09465: the anchors, alignment of each modality by itself; filling and gradient into the
@@ -86,6 +87,7 @@ class AnchorAlignment(nn.Module):
         levels: Sequence[int] = (-1,),
         fill: bool | str = True,
         detach_anchor: bool | str = False,
+        measure: str = RELEASED,
     ) -> None:
         super().__init__()
         names = list(modalities)
@@ -96,7 +98,12 @@ class AnchorAlignment(nn.Module):
             )
         if len(levels) == 0:
             raise ValueError("`levels` is empty; expected encoder levels to align, such as [-1], the deepest one.")
-        self.levels = list(levels)
+        if measure not in ALIGNMENT_MEASURES:
+            raise ValueError(
+                f"`measure` is `{measure}`; expected one of {list(ALIGNMENT_MEASURES)}. See `alignment` in the "
+                "configuration."
+            )
+        self.levels, self.measure = list(levels), measure
         self.fill = as_flag(fill, "alignment::fill")
         self.detach_anchor = as_flag(detach_anchor, "alignment::detach_anchor")
         self.at_origin = anchor == NORMAL
@@ -149,7 +156,7 @@ class AnchorAlignment(nn.Module):
         anchors = [mix(level, weights) for level in chosen]
         if self.detach_anchor:
             anchors = [anchor.detach() for anchor in anchors]
-        return AlignmentOutput(chosen, anchors, available)
+        return AlignmentOutput(chosen, anchors, available, self.measure, self.at_origin)
 
     @torch.jit.unused
     def learnt_weights(self) -> Tensor | None:

@@ -19,6 +19,10 @@ ALIGNMENT = "alignment"  # features and the anchor that they are pulled to
 PATHS = (FUSED, UNIMODAL, STUDENTS, NARROWED, TEACHER, ALIGNMENT)
 DEFAULT_PATHS = (FUSED, UNIMODAL, ALIGNMENT)  # of a network in training mode that is asked for nothing in particular
 
+# How far features are from their anchor, see ``scripts.losses.anchor_alignment``; PLUS joins several to a sum.
+RELEASED, POOLED, MOMENTS, PLUS = "released", "pooled", "moments", "+"
+ALIGNMENT_MEASURES = (RELEASED, POOLED, MOMENTS, f"{POOLED}{PLUS}{MOMENTS}")
+
 
 class StudentOutput(NamedTuple):
     """What the fused decoder says from single modalities: one row for each of the n pairs ``available``.
@@ -43,11 +47,17 @@ class AlignmentOutput(NamedTuple):
         - features: ``(B, M, F_l, *S_l)``
         - anchors: ``(B, F_l, *S_l)``, made from the acquired modalities
         - available: ``(B, M)`` bool, the acquired modalities of samples that have an anchor
+
+    Attributes:
+        measure: of the distance, one of ``ALIGNMENT_MEASURES``.
+        at_origin: the anchor stands for a standard normal distribution.
     """
 
     features: list[Tensor]
     anchors: list[Tensor]
     available: Tensor
+    measure: str = RELEASED
+    at_origin: bool = False
 
 
 class PathOutput(NamedTuple):

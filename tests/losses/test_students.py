@@ -9,7 +9,8 @@ import torch
 from torch.testing import assert_close
 
 from scripts.losses.pixel_distillation import PixelDistillation
-from scripts.losses.prototype_distillation import PrototypeDistillation
+from scripts.losses.preference import RelativePreference
+from scripts.losses.prototype_distillation import PrototypeDistillation, SemanticDistillationTerm
 from scripts.networks.rfnet import RFNet
 from tests.objectives import WITH_STUDENTS, objective_of
 
@@ -50,7 +51,40 @@ def test_terms_are_those_of_each_student_and_nothing_for_a_single_modality(netwo
             objective.last.terms["semantic_distillation_per_modality"][m], prototype.loss.detach()[0, 0] / seen
         )
         assert_close(objective.last.distance[0, m], prototype.distance[0, 0])
-    assert objective.last.distance[1, 2] == 0 and objective.last.distance.isnan().tolist()[1] == [True, True, False]
+    assert objective.last.distance.isnan().tolist() == [[False, True, False], [True, True, True]]
+
+
+def test_a_modality_that_is_alone_has_no_distance_or_that_of_the_release(network, batch):
+    image, label = batch
+    output = network(image, paths=WITH_STUDENTS)
+    distances = {}
+    for word in ("none", "zero"):
+        objective = objective_of(**WEIGHTS)
+        objective.terms["semantic_distillation"] = SemanticDistillationTerm(0.1, distance_alone=word)
+        total = objective(output, label)
+        distances[word] = objective.last.distance
+        assert total.isfinite()
+    assert distances["none"][1].isnan().all()
+    assert distances["zero"].isnan().tolist()[1] == [True, True, False] and distances["zero"][1, 2] == 0
+    assert_close(distances["none"][0], distances["zero"][0], equal_nan=True)
+    with pytest.raises(ValueError, match="`distance_alone` is `nothing`; expected `none` or `zero`"):
+        SemanticDistillationTerm(distance_alone="nothing")
+
+
+def test_a_modality_that_is_often_alone_is_not_preferred_for_it(network, batch):
+    image, label = batch
+    preferences = {}
+    for word in ("none", "zero"):
+        objective = objective_of(**WEIGHTS)
+        objective.terms["semantic_distillation"] = SemanticDistillationTerm(0.1, distance_alone=word)
+        objective(network(image, paths=WITH_STUDENTS), label)
+        means = RelativePreference(objective.state, 3)
+        means.begin()
+        means.collect(objective.last.acquired, torch.where(objective.last.distance > 0, 0.5, objective.last.distance))
+        preferences[word] = means.end(0).preference
+    # all that was compared is at 0.5; with the zero the third is at (0.5 + 0) / 2, and the mean of those seen at 0.375
+    assert_close(preferences["none"], torch.zeros(3))
+    assert_close(preferences["zero"], torch.tensor([-1 / 3, 0.0, 1 / 3]))
 
 
 def test_total_is_the_sum_of_its_weighted_terms(network, batch):
