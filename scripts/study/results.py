@@ -17,6 +17,7 @@ from ..evaluation.descriptions import plain_regions
 from ..evaluation.tables import TEXT_COLUMNS, case_by_subset, read_scores
 from ..handlers.latent_features import GAP_FILE
 from ..metrics.modality_gap import ModalityGap
+from ..metrics.paired_gap import PairedGap
 from ..metrics.statistics import CONFIDENCE, mean_over_subsets
 from ..metrics.undefined import or_nan
 from ..records.scalars import read_scalars
@@ -36,13 +37,14 @@ def collect_gaps(folders: Mapping[Run, Path]) -> pd.DataFrame:
     """Join the modality gaps that evaluations measured, and what they are made of.
 
     Returns:
-        A row for each run and ``measure`` of ``ModalityGap``, with its ``value``; ``region`` is ``latent``, since these
-        are of no region. What is not defined is left out.
+        A row for each run and ``measure`` of ``ModalityGap`` and ``PairedGap``, with its ``value``; ``region`` is
+        ``latent``, since these are of no region. What is not defined, or not measured then, is left out.
     """
     rows = []
     for run, folder in folders.items():
         found = json.loads((folder / GAP_FILE).read_text(encoding="utf-8"))
-        rows += [{**_keys(run), "measure": name, "value": found[name]} for name in ModalityGap._fields]
+        names = (*ModalityGap._fields, *PairedGap._fields)
+        rows += [{**_keys(run), "measure": name, "value": found.get(name)} for name in names]
     return pd.DataFrame(rows, columns=[*KEYS, "measure", "value"]).assign(region="latent").dropna(subset="value")
 
 

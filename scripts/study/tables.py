@@ -24,7 +24,8 @@ EXPLANATION = (
 )
 GAPS = (
     "Modality gap: distance between the modalities' mean features at the deepest encoder level, over the spread of the "
-    "test cases around them."
+    "test cases around them. Of single voxels: their correlation between modalities (1: aligned), the distance of "
+    "matched over that of mismatched voxels (0: aligned), and how often a linear probe tells the modality."
 )
 FIGURES = {
     "differences.png": "Difference in Dice from the first variant, over the number of modalities shown",

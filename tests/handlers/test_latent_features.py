@@ -22,7 +22,8 @@ from scripts.engines.case_evaluator import CaseDataset, CaseEvaluator
 from scripts.evaluation.store import SCORES, CaseStore
 from scripts.handlers.latent_features import LatentFeaturesHandler
 from scripts.inferers.sliding_window import SubsetSlidingWindowInferer
-from scripts.metrics.modality_gap import modality_gap
+from scripts.metrics.modality_gap import ModalityGap, modality_gap
+from scripts.metrics.paired_gap import PairedGap, paired_gap
 from scripts.networks.early_fusion import EarlyFusionSegResNet
 from scripts.networks.m2ftrans import M2FTrans
 from scripts.networks.mmformer import MMFormer
@@ -105,6 +106,34 @@ def test_the_deepest_level_is_the_default_and_comes_before_any_alignment(tmp_pat
     assert written["level"] == 1
 
 
+@pytest.mark.parametrize("sw_batch_size", [1, 3])
+def test_voxels_are_those_of_the_image_the_same_of_every_modality_however_windows_are_batched(tmp_path, sw_batch_size):
+    data = cases()
+    for case in data:
+        case["image"][0] = torch.arange(case["image"][0].numel()).reshape(case["image"][0].shape) / 1024
+        case["image"][1] = case["image"][0] + (5 if case["case"] != "case_1" else math.nan)
+    _, written = evaluate(tmp_path / "one", data, level=0, sw_batch_size=sw_batch_size)
+    voxels = written["voxels"]
+    assert voxels.shape == (3, 32, 2, 1) and voxels.dtype == np.float32
+    assert np.isnan(voxels).all(axis=(1, 3)).tolist() == [[False, False], [False, True], [False, False]]
+    np.testing.assert_allclose(voxels[[0, 2], :, 1], voxels[[0, 2], :, 0] + 5, rtol=1e-4)
+    assert len(np.unique(voxels[0, :, 0])) > 20  # spread over the case, 48 of 768 drawn and 32 of these
+    assert voxels[0, :, 0].max() > 0.5 > 0.25 > voxels[0, :, 0].min()
+    _, again = evaluate(tmp_path / "two", data, level=0, sw_batch_size=2)
+    np.testing.assert_array_equal(again["voxels"], voxels)
+
+
+def test_cases_of_an_earlier_version_are_left_out_of_the_paired_measures_with_a_word(tmp_path, caplog):
+    def forget(engine):
+        @engine.on(Events.ITERATION_COMPLETED(once=1))
+        def remove(engine):
+            next(tmp_path.rglob("*voxels.json")).unlink()
+
+    _, written = evaluate(tmp_path, before=forget)
+    assert "1 of 3 cases were evaluated by an earlier version" in caplog.text
+    assert np.isnan(written["voxels"][0]).all() and np.isfinite(written["voxels"][2]).all()
+
+
 @pytest.mark.parametrize("sw_batch_size", [1, 2, 3])
 def test_a_voxel_counts_in_every_window_it_lies_in_however_windows_are_batched(tmp_path, sw_batch_size):
     # 10 voxels in windows of 4: at 0, 4 and, moved back to fit, 6
@@ -156,7 +185,14 @@ def test_the_gap_is_published_and_written_with_what_it_is_made_of(tmp_path):
     expected = modality_gap(written["features"])
     assert math.isfinite(expected.gap) and engine.state.metrics["modality_gap"] == expected.gap
     report = json.loads((tmp_path / "modality_gap.json").read_text())
-    assert report == {**expected._asdict(), "num_cases": 3, "level": 1}
+    paired = paired_gap(written["voxels"])
+    assert math.isfinite(paired.voxel_correlation) and math.isfinite(paired.matched_ratio)
+    assert report == {
+        **expected._asdict(),
+        **{name: None if math.isnan(value) else value for name, value in paired._asdict().items()},
+        "num_cases": 3,
+        "level": 1,
+    }
     assert {file.name for file in tmp_path.iterdir()} == {
         "cases",
         "evaluation.json",
@@ -169,7 +205,8 @@ def test_a_gap_that_is_not_defined_is_null_in_the_file(tmp_path):
     engine, _ = evaluate(tmp_path, cases()[1:2])  # one case with one modality
     assert math.isnan(engine.state.metrics["modality_gap"])
     report = json.loads((tmp_path / "modality_gap.json").read_text())
-    assert report == {"gap": None, "centroid_distance": None, "spread": None, "num_cases": 1, "level": 1}
+    assert report.pop("num_cases") == 1 and report.pop("level") == 1
+    assert set(report) == {*ModalityGap._fields, *PairedGap._fields} and set(report.values()) == {None}
 
 
 @pytest.mark.parametrize("event", [Events.ITERATION_STARTED, IterationEvents.MODEL_COMPLETED])
