@@ -265,7 +265,7 @@ def test_both_leave_the_same_files_and_the_same_of_each_case(evaluated):
     )
     assert two.keys() == {*one, "config.yaml"}  # as there was no command line of one
     parts = [name for name in one if name.startswith("cases")]
-    assert len(parts) == 2 * 4  # scores, latent features, slice and calibration
+    assert len(parts) == 2 * 5  # scores, latent features, their voxels, slice and calibration
     assert [name for name in parts if two[name].read_bytes() != one[name].read_bytes()] == []
     first, second = (json.loads(found["performance.json"].read_text()) for found in (two, one))
     assert first["per_subset"] == second["per_subset"] and first["num_cases"] == second["num_cases"]
