@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..drawing.figures import COLOURS, MARKERS, save_png, shared_legend
+from .heading import outcome_name, p_value
+from .plan import Study
+from .results import ALL
+
+# Tags of curves that tell how near modalities are: of PASSION, the term of MedMAP, and whatever calls itself a gap
+NEARNESS = r"^(?P<kind>distance|coefficient|loss_alignment|\w*gap\w*)(?:/(?P<modality>.+))?$"
+BASELINE = {"color": "0.45", "marker": "*", "markersize": 6}
 
 
 def draw_differences(summary: pd.DataFrame, baseline: str, path: Path) -> None:
@@ -51,45 +58,138 @@ def _differences(axis: Axes, panel: pd.DataFrame, variants: Sequence[str]) -> No
         shift = 0.15 * (place - (len(here) - 1) / 2)
         x = [places.index(value) + shift for value in rows["num_modalities"].astype(str)]
         below, above = (rows["difference"] - rows["difference_low"], rows["difference_high"] - rows["difference"])
-        number = variants.index(variant)
-        look: dict[str, Any] = {
-            "color": COLOURS[number % len(COLOURS)],
-            "marker": MARKERS[number % len(MARKERS)],
-            "markersize": 4,
-        }
+        look = _look(variants.index(variant))
         axis.errorbar(x, rows["difference"], yerr=[below, above], linestyle="", elinewidth=1, label=variant, **look)
     axis.set_xticks(range(len(places)), places)
 
 
+def draw_dice(summary: pd.DataFrame, baseline: str, path: Path) -> None:
+    """Draw Dice of each variant over the number of modalities shown, with intervals where there are several seeds.
+
+    Args:
+        summary: of ``results.compare`` by ``num_modalities``; rows of missing rates, columns of regions.
+        baseline: the variant that is drawn in grey; the others have the colours of ``draw_differences``.
+        path: PNG file; none is written without scores.
+    """
+    rates, regions, variants = (list(dict.fromkeys(summary[name])) for name in ("rates", "region", "variant"))
+    if not rates:
+        return
+    others = [name for name in variants if name != baseline]
+    looks = {baseline: BASELINE, **{name: _look(number) for number, name in enumerate(others)}}
+    figure, axes = _grid(len(rates), len(regions))
+    for row, name in enumerate(rates):
+        for column, region in enumerate(regions):
+            panel = summary[(summary["rates"] == name) & (summary["region"] == region)]
+            _dice(axes[row][column], panel, looks)
+            axes[row][column].set_title(f"{name}, {region if region == 'mean' else region.upper()}", fontsize=9)
+        axes[row][0].set_ylabel("Dice")
+    for axis in axes[-1]:
+        axis.set_xlabel("modalities shown")
+    _save(figure, path)
+
+
+def _dice(axis: Axes, panel: pd.DataFrame, looks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Join the numbers of modalities by a line; the mean over all combinations stands apart."""
+    places = list(dict.fromkeys(panel["num_modalities"].astype(str)))
+    here = [variant for variant in looks if variant in set(panel["variant"])]
+    for number, variant in enumerate(here):
+        rows, look = panel[panel["variant"] == variant], looks[variant]
+        shift = 0.6 / len(here) * (number - (len(here) - 1) / 2)
+        x = pd.Series([places.index(value) + shift for value in rows["num_modalities"].astype(str)], index=rows.index)
+        whole = rows["num_modalities"] == ALL
+        axis.plot(x[~whole], rows["mean"][~whole], color=look["color"], linewidth=0.8, alpha=0.6)
+        error = [rows["mean"] - rows["low"], rows["high"] - rows["mean"]]
+        axis.errorbar(x, rows["mean"], yerr=error, linestyle="", elinewidth=1, label=variant, **look)
+    axis.set_xticks(range(len(places)), places)
+    if str(ALL) in places and len(places) > 1:
+        axis.axvline(places.index(str(ALL)) - 0.5, color="0.8", linewidth=0.8)
+
+
+def draw_primary(primary: pd.DataFrame, study: Study, path: Path) -> None:
+    """Draw the primary comparisons as a forest: a line for each variant, a panel for each outcome and missing rates.
+
+    Args:
+        primary: of ``results.primary_comparisons``.
+        study: the plan.
+        path: PNG file; none is written where nothing can be compared yet.
+    """
+    rows = primary[primary["difference"].notna()]
+    rates = list(dict.fromkeys(rows["rates"]))
+    if not rates:
+        return
+    variants = [name for name in study.variants if name != study.baseline]
+    size = (3.6 * len(study.outcomes) + 1.2, (0.42 * len(variants) + 0.9) * len(rates) + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(rates), len(study.outcomes), sharex=True, sharey=True, squeeze=False)
+    for row, name in enumerate(rates):
+        for column, outcome in enumerate(study.outcomes):
+            axis = axes[row][column]
+            chosen = (rows["num_modalities"] == outcome.num_modalities) & (rows["region"] == outcome.region)
+            _forest(axis, rows[chosen & (rows["rates"] == name)], variants)
+            axis.set_title(f"{name}: {outcome_name(outcome.num_modalities, outcome.region)}", fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel(f"difference from {study.baseline}", fontsize=9)
+    save_png(figure, path, dots_per_inch=110)
+
+
+def _forest(axis: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> None:
+    """Draw differences with intervals from the top down; above each stand its seeds and its corrected p."""
+    axis.axvline(0, color="0.4", linewidth=0.8)
+    for _, row in rows.iterrows():
+        y = variants.index(row["variant"])
+        error = [[row["difference"] - row["low"]], [row["high"] - row["difference"]]]
+        axis.errorbar(row["difference"], y, xerr=error, linestyle="", elinewidth=1.2, capsize=2, **_look(y))
+        p = p_value(row["p_holm"])
+        text = f"n = {row['seeds']}" + (f", p (Holm) {p if p.startswith('<') else f'= {p}'}" if p else "")
+        axis.annotate(text, (row["difference"], y), (0, 5), textcoords="offset points", ha="center", fontsize=7)
+    axis.set_yticks(range(len(variants)), variants)
+    axis.set_ylim(len(variants) - 0.5, -0.7)
+
+
 def draw_preference(curves: pd.DataFrame, path: Path) -> None:
-    """Draw distance and coefficient of each modality over the epochs, of the variants whose coefficients move.
+    """Draw what tells how near modalities are over the epochs: distance, coefficient, MedMAP's term, gaps.
+
+    Distances and coefficients are drawn of the variants whose coefficients move.
 
     Args:
         curves: of ``results.collect_curves``; lines are means over seeds.
-        path: PNG file; none is written where no coefficient moves.
+        path: PNG file; none is written where nothing of it was recorded, or no coefficient moves.
     """
-    parts = curves["tag"].str.extract(r"^(?P<kind>distance|coefficient)/(?P<modality>.+)$")  # NaN for other tags
-    rows = curves.join(parts).dropna(subset="kind")
-    spread = (
-        rows[rows["kind"] == "coefficient"]
-        .groupby(["rates", "variant"])["value"]
-        .agg(lambda each: each.max() - each.min())
+    rows = curves.join(curves["tag"].str.extract(NEARNESS)).dropna(subset="kind")  # NaN for other tags
+    rows = rows.assign(modality=rows["modality"].fillna("mean"))
+    coefficients = rows[rows["kind"] == "coefficient"].groupby(["rates", "variant"])["value"]
+    moving = [key for key, values in coefficients if values.max() > values.min()]
+    of_passion = rows["kind"].isin(["distance", "coefficient"])
+    moves = pd.Series(
+        [key in moving for key in zip(rows["rates"], rows["variant"], strict=True)], rows.index, dtype=bool
     )
-    moving = [key for key, width in spread.items() if width > 0]
-    if not moving:
+    rows = rows[~of_passion | moves]
+    kinds = sorted(set(rows["kind"]), key=lambda kind: (kind != "distance", kind != "coefficient", kind))
+    columns = list(dict.fromkeys(zip(rows["rates"], rows["variant"], strict=True)))
+    if not columns:
         return
-    figure, axes = _grid(2, len(moving))
-    for column, (rates, variant) in enumerate(moving):
-        for row, kind in enumerate(("distance", "coefficient")):
-            axis = axes[row][column]
-            of_panel = rows[(rows["rates"] == rates) & (rows["variant"] == variant) & (rows["kind"] == kind)]
-            for number, (modality, lines) in enumerate(of_panel.groupby("modality", sort=False)):
-                mean = lines.groupby("epoch")["value"].mean()
-                axis.plot(mean.index, mean, color=COLOURS[number], label=modality)
-            axis.set_title(f"{rates}, {variant}", fontsize=9)
-            axis.set_ylabel(kind)
-            axis.set_xlabel("epoch")
+    figure, axes = _grid(len(kinds), len(columns))
+    modalities = list(dict.fromkeys(rows["modality"]))
+    for column, (rates, variant) in enumerate(columns):
+        for row, kind in enumerate(kinds):
+            panel = rows[(rows["rates"] == rates) & (rows["variant"] == variant) & (rows["kind"] == kind)]
+            _curves(axes[row][column], panel, modalities)
+            axes[row][column].set_title(f"{rates}, {variant}", fontsize=9)
+            axes[row][column].set_ylabel(kind.removeprefix("loss_"))
     _save(figure, path)
+
+
+def _curves(axis: Axes, panel: pd.DataFrame, modalities: Sequence[str]) -> None:
+    """Draw a line for each modality, the mean over seeds; a panel without any is not shown."""
+    axis.set_visible(not panel.empty)
+    for modality, lines in panel.groupby("modality", sort=False):
+        mean = lines.groupby("epoch")["value"].mean()
+        axis.plot(mean.index, mean, color=COLOURS[modalities.index(modality) % len(COLOURS)], label=modality)
+    axis.set_xlabel("epoch")
+
+
+def _look(number: int) -> dict[str, Any]:
+    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
 
 
 def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:

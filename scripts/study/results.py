@@ -8,9 +8,11 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from ..evaluation.descriptions import plain_regions
@@ -18,13 +20,13 @@ from ..evaluation.tables import TEXT_COLUMNS, case_by_subset, read_scores
 from ..handlers.latent_features import GAP_FILE
 from ..metrics.modality_gap import ModalityGap
 from ..metrics.paired_gap import PairedGap
-from ..metrics.statistics import CONFIDENCE, mean_over_subsets
+from ..metrics.statistics import CONFIDENCE, holm, mean_over_subsets, signed_rank_test
 from ..metrics.undefined import or_nan
 from ..records.scalars import read_scalars
-from .plan import Run
+from .plan import ALL, PAIRED_T, WILCOXON, Outcome, Run, Study
 
-ALL = "all"  # subsets of any number of modalities
 KEYS = ["rates", "variant", "seed"]
+NO_SPREAD = 1e-12  # differences in Dice that are closer than this are the same
 
 
 def collect_scores(folders: Mapping[Run, Path]) -> pd.DataFrame:
@@ -123,3 +125,136 @@ def compare(per_seed: pd.DataFrame, baseline: str, column: str = "num_modalities
         rows.append((*keys, len(group), *mean_interval(group["value"]), len(gains), *difference))
     names = ["rates", "variant", column, "region", "seeds", "mean", "low", "high", "paired_seeds"]
     return pd.DataFrame(rows, columns=[*names, "difference", "difference_low", "difference_high"])
+
+
+class Comparison(NamedTuple):
+    """A primary comparison of a variant with the baseline, paired by seed; NaN where it is not defined.
+
+    Attributes:
+        rates: name of the missing rates.
+        variant: that is compared.
+        num_modalities: of the outcome.
+        region: of the outcome.
+        seeds: finished in both.
+        planned_seeds: that both are to run with.
+        difference: mean over seeds, variant minus baseline.
+        low: of its 95 % confidence interval (Student's t).
+        high: of the interval.
+        d_z: Cohen's: the mean difference over the standard deviation of the differences, with its sign.
+        p: of the planned test, two-sided.
+        wins: seeds in which the variant is better.
+        note: what is to be said of p, mostly nothing.
+    """
+
+    rates: str
+    variant: str
+    num_modalities: int | str
+    region: str
+    seeds: int
+    planned_seeds: int
+    difference: float
+    low: float
+    high: float
+    d_z: float
+    p: float
+    wins: int
+    note: str
+
+
+def primary_comparisons(per_seed: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Make the planned comparisons, with the planned test, of what is finished.
+
+    Args:
+        per_seed: of ``mean_per_seed``.
+        study: which names outcomes and test.
+
+    Returns:
+        A row for each comparison that is planned, of the attributes of ``Comparison`` and ``p_holm``: corrected for all
+        that are planned. Those that cannot be made yet count as p = 1 there, so that no p is too small before its time.
+
+    Raises:
+        ValueError: if an outcome is of a region that was not scored.
+    """
+    regions = list(per_seed["region"].unique())
+    for outcome in study.outcomes:
+        if len(per_seed) and outcome.region not in regions:
+            raise ValueError(f"an outcome is of the region `{outcome.region}`; expected one of {regions}.")
+    found = pd.DataFrame(
+        [_comparison(per_seed, study, *each) for each in study.comparisons()], columns=Comparison._fields
+    )
+    return found.assign(p_holm=pd.Series(holm(found["p"].fillna(1.0)), dtype=float).where(found["p"].notna()))
+
+
+def _comparison(per_seed: pd.DataFrame, study: Study, rates: str, variant: str, outcome: Outcome) -> Comparison:
+    of_outcome = (per_seed["rates"] == rates) & (per_seed["num_modalities"] == outcome.num_modalities)
+    rows = per_seed[of_outcome & (per_seed["region"] == outcome.region)]
+    values = rows.pivot(index="seed", columns="variant", values="value")
+    pairs = values.reindex(columns=[variant, study.baseline]).dropna().astype(float)
+    gains = pairs[variant] - pairs[study.baseline]
+    planned = set(study.seeds_of(variant)) & set(study.seeds_of(study.baseline))
+    mean, low, high = mean_interval(gains.tolist()) if len(gains) else (math.nan,) * 3
+    spread = len(gains) > 1 and np.ptp(gains) > NO_SPREAD
+    p, note = _TESTS[study.test](pairs[variant].to_numpy(), pairs[study.baseline].to_numpy())
+    return Comparison(
+        *(rates, variant, outcome.num_modalities, outcome.region, len(gains), len(planned), mean, low, high),
+        d_z=float(mean / gains.std(ddof=1)) if spread else math.nan,
+        p=p,
+        wins=int((gains > 0).sum()),
+        note=note,
+    )
+
+
+def _paired_t(values: NDArray, reference: NDArray) -> tuple[float, str]:
+    """Test paired values by Student's t, two-sided: p, and what is to be said of it."""
+    if len(values) < 2:
+        return math.nan, "fewer than two seeds"
+    gains = values - reference
+    if np.ptp(gains) <= NO_SPREAD:
+        return (1.0, "all differences are zero") if not gains.any() else (math.nan, "all differences are the same")
+    return float(stats.ttest_rel(values, reference).pvalue), ""
+
+
+def _wilcoxon(values: NDArray, reference: NDArray) -> tuple[float, str]:
+    p, note = signed_rank_test(values - reference)
+    return or_nan(p), note
+
+
+_TESTS = {PAIRED_T: _paired_t, WILCOXON: _wilcoxon}
+
+
+def gap_ratios(gaps: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Divide every measure of the modality gap by that of the baseline with the same seed.
+
+    Args:
+        gaps: of ``collect_gaps``.
+        baseline: the variant that the others are compared with.
+
+    Returns:
+        A row for each ``rates``, ``measure``, ``variant`` and ``seed`` that both have, with its ``ratio``. What the
+        baseline has none of, or less, is left out.
+    """
+    reference = gaps[(gaps["variant"] == baseline) & (gaps["value"] > 0)]
+    keys = ["rates", "measure", "seed"]
+    joined = gaps[gaps["variant"] != baseline].merge(
+        reference[[*keys, "value"]], on=keys, suffixes=("", "_of_baseline")
+    )
+    ratio = joined["value"] / joined["value_of_baseline"]
+    return joined.assign(ratio=ratio.astype(float))[["rates", "measure", "variant", "seed", "ratio"]]
+
+
+class Findings(NamedTuple):
+    """What the finished runs of a study say.
+
+    Attributes:
+        summaries: of ``compare``, by the column that they are grouped by.
+        primary: of ``primary_comparisons``.
+        ratios: of ``gap_ratios``.
+        minutes: training and evaluation of each finished run.
+        records: what ``RunRecordHandler`` wrote for each: commit, versions, machine.
+    """
+
+    summaries: Mapping[str, pd.DataFrame]
+    primary: pd.DataFrame
+    ratios: pd.DataFrame
+    minutes: Mapping[Run, float]
+    records: Mapping[Run, Mapping[str, Any]]

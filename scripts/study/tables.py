@@ -14,8 +14,9 @@ import pandas as pd
 import yaml
 
 from ..utils.files import replacing
+from .heading import core_hour, heading, interval
 from .plan import Run, Study
-from .results import CONFIDENCE
+from .results import CONFIDENCE, Findings
 
 EXPLANATION = (
     f"Dice: mean over test cases, then subsets, then seeds; in brackets the {CONFIDENCE:.0%} confidence interval over "
@@ -28,43 +29,38 @@ GAPS = (
     "matched over that of mismatched voxels (0: aligned), and how often a linear probe tells the modality."
 )
 FIGURES = {
+    "primary.png": "Primary outcomes: difference from the first variant, with its interval over seeds",
+    "dice.png": "Dice over the number of modalities shown, with intervals over seeds",
     "differences.png": "Difference in Dice from the first variant, over the number of modalities shown",
-    "preference.png": "Distance and coefficient of each modality over the epochs",
+    "preference.png": "Distance, coefficient and gap of each modality over the epochs",
 }
 TITLES = {"num_modalities": "modalities shown", "subset": "the only one shown", "measure": "modality gap"}
 
 
-def write_tables(
-    path: Path,
-    study: Study,
-    summaries: Mapping[str, pd.DataFrame],
-    minutes: Mapping[Run, float],
-    records: Sequence[Mapping[str, Any]],
-    plan_file: str = "",
-) -> Path:
-    """Write ``results.md``: what was run, how long it took, and a table of means and one of differences for each view.
+def write_tables(path: Path, study: Study, findings: Findings, plan_file: str = "") -> Path:
+    """Write ``results.md``: question and primary outcomes, figures, what was run, and tables of means and differences.
 
     The figures of the study that lie beside the file, see ``FIGURES``, are shown above the tables.
 
     Args:
         path: the file to write.
         study: the plan.
-        summaries: of ``results.compare``, by the column that they are grouped by.
-        minutes: training and evaluation of each finished run.
-        records: what ``RunRecordHandler`` wrote for each: commit, versions, machine.
+        findings: of its finished runs.
         plan_file: where the plan was read from, to be named.
     """
     parts = [
         f"# {study.about or path.parent.name}",
+        *heading(study, findings),
+        *(f"![{title}]({name})" for name, title in FIGURES.items() if (path.parent / name).is_file()),
+        "## What was run",
         _plan(study),
-        _durations(minutes),
-        _origin(records),
+        " ".join(filter(None, [_durations(findings.minutes), core_hour(findings.minutes, findings.records)])),
+        _origin(list(findings.records.values())),
         *([f"The plan, in which the variants are explained: `{plan_file}`."] if plan_file else []),
         EXPLANATION,
         GAPS,
-        *(f"![{title}]({name})" for name, title in FIGURES.items() if (path.parent / name).is_file()),
     ]
-    parts += _views(study, summaries)
+    parts += _views(study, findings.summaries)
     with replacing(path) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return path
@@ -72,7 +68,6 @@ def write_tables(
 
 def _views(study: Study, summaries: Mapping[str, pd.DataFrame]) -> list[str]:
     """For each missing rates and each column: the means, and the differences from the first variant."""
-    baseline = next(iter(study.variants))
     parts = []
     for rates, missing in study.missing_rates.items():
         shares = ", ".join(f"{name} {rate:.0%}" for name, rate in missing.items())
@@ -82,9 +77,9 @@ def _views(study: Study, summaries: Mapping[str, pd.DataFrame]) -> list[str]:
                 continue
             parts += [f"## {rates} (missing in training: {shares}), by {TITLES[column]}"]
             parts += [markdown_table(rows, column, _mean_cell)]
-            gains = rows[(rows["variant"] != baseline) & (rows["paired_seeds"] > 0)]
+            gains = rows[(rows["variant"] != study.baseline) & (rows["paired_seeds"] > 0)]
             if not gains.empty:
-                parts += [f"Difference from `{baseline}`:", markdown_table(gains, column, _difference_cell)]
+                parts += [f"Difference from `{study.baseline}`:", markdown_table(gains, column, _difference_cell)]
     return parts
 
 
@@ -131,16 +126,12 @@ def _title(region: str) -> str:
 
 
 def _mean_cell(row: pd.Series) -> str:
-    return f"{row['mean']:.3f}" + _interval(row["low"], row["high"], "")
+    return f"{row['mean']:.3f}" + interval(row["low"], row["high"], "")
 
 
 def _difference_cell(row: pd.Series) -> str:
     certain = "*" if row["difference_low"] > 0 or row["difference_high"] < 0 else ""
-    return f"{row['difference']:+.3f}" + _interval(row["difference_low"], row["difference_high"], "+") + certain
-
-
-def _interval(low: float, high: float, sign: str) -> str:
-    return "" if pd.isna(low) else f" [{low:{sign}.3f}, {high:{sign}.3f}]"
+    return f"{row['difference']:+.3f}" + interval(row["difference_low"], row["difference_high"]) + certain
 
 
 def _plan(study: Study) -> str:

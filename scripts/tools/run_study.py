@@ -33,9 +33,19 @@ from ..data.datalist import read_section, simulate_missing, write_datalist
 from ..data.missing_rate import assign_availability
 from ..phantom.dataset import PhantomSettings, write_phantoms
 from ..records.claims import claim
-from ..study.figures import draw_differences, draw_preference
+from ..study.figures import draw_dice, draw_differences, draw_preference, draw_primary
 from ..study.plan import Run, read_study
-from ..study.results import collect_curves, collect_gaps, collect_scores, compare, mean_per_modality, mean_per_seed
+from ..study.results import (
+    Findings,
+    collect_curves,
+    collect_gaps,
+    collect_scores,
+    compare,
+    gap_ratios,
+    mean_per_modality,
+    mean_per_seed,
+    primary_comparisons,
+)
 from ..study.tables import copy_tables, write_tables
 from ..utils.files import replacing, write_json
 from ..utils.flags import as_list
@@ -198,19 +208,24 @@ class RunStudy:
         evaluations = {run: self._place(run) / "evaluating" for run in finished}
         scores = collect_scores(evaluations)
         curves = collect_curves({run: self._place(run) / TRAINING / "tensorboard" for run in finished})
-        baseline = next(iter(self.study.variants))
+        baseline, gaps, per_seed = self.study.baseline, collect_gaps(evaluations), mean_per_seed(scores)
         summaries = {
-            "num_modalities": compare(mean_per_seed(scores), baseline),
+            "num_modalities": compare(per_seed, baseline),
             "subset": compare(mean_per_modality(scores), baseline, "subset"),
-            "measure": compare(collect_gaps(evaluations), baseline, "measure"),
+            "measure": compare(gaps, baseline, "measure"),
         }
-        self._save({"scores": scores, "curves": curves, **{f"by_{name}": each for name, each in summaries.items()}})
+        primary, ratios = primary_comparisons(per_seed, self.study), gap_ratios(gaps, baseline)
+        tables = {"scores": scores, "curves": curves, "primary": primary, "gap_ratios": ratios}
+        self._save({**tables, **{f"by_{name}": each for name, each in summaries.items()}})
         minutes = {run: self._minutes(run) for run in finished}
-        records = [self._read(self._place(run) / TRAINING / "run.json") for run in finished]
+        records = {run: self._read(self._place(run) / TRAINING / "run.json") for run in finished}
+        draw_primary(primary, self.study, self.root / "primary.png")
+        draw_dice(summaries["num_modalities"], baseline, self.root / "dice.png")
         draw_differences(summaries["num_modalities"], baseline, self.root / "differences.png")
         draw_preference(curves, self.root / "preference.png")
+        findings = Findings(summaries, primary, ratios, minutes, records)
         plan = Path(self.file).name if Path(self.file).is_absolute() else str(self.file)
-        results = write_tables(self.root / RESULTS, self.study, summaries, minutes, records, plan)
+        results = write_tables(self.root / RESULTS, self.study, findings, plan)
         if self.copy_to is not None:
             copy_tables(results, Path(self.copy_to))
 
