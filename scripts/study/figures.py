@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -34,7 +35,8 @@ def draw_differences(summary: pd.DataFrame, baseline: str, path: Path) -> None:
     """
     gains = summary[summary["difference"].notna() & (summary["variant"] != baseline)]
     gains = gains[gains["paired_seeds"] == gains["paired_seeds"].max()]
-    rates, regions, variants = (list(dict.fromkeys(gains[name])) for name in ("rates", "region", "variant"))
+    rates, regions = (list(dict.fromkeys(gains[name])) for name in ("rates", "region"))
+    variants = [name for name in dict.fromkeys(summary["variant"]) if name != baseline]
     if not rates:
         return
     figure, axes = _grid(len(rates), len(regions))
@@ -57,9 +59,9 @@ def _differences(axis: Axes, panel: pd.DataFrame, variants: Sequence[str]) -> No
         rows = panel[panel["variant"] == variant]
         shift = 0.15 * (place - (len(here) - 1) / 2)
         x = [places.index(value) + shift for value in rows["num_modalities"].astype(str)]
-        below, above = (rows["difference"] - rows["difference_low"], rows["difference_high"] - rows["difference"])
+        error = np.array([rows["difference"] - rows["difference_low"], rows["difference_high"] - rows["difference"]])
         look = _look(variants.index(variant))
-        axis.errorbar(x, rows["difference"], yerr=[below, above], linestyle="", elinewidth=1, label=variant, **look)
+        axis.errorbar(x, rows["difference"], yerr=error, linestyle="", elinewidth=1, label=variant, **look)
     axis.set_xticks(range(len(places)), places)
 
 
@@ -98,7 +100,7 @@ def _dice(axis: Axes, panel: pd.DataFrame, looks: Mapping[str, Mapping[str, Any]
         x = pd.Series([places.index(value) + shift for value in rows["num_modalities"].astype(str)], index=rows.index)
         whole = rows["num_modalities"] == ALL
         axis.plot(x[~whole], rows["mean"][~whole], color=look["color"], linewidth=0.8, alpha=0.6)
-        error = [rows["mean"] - rows["low"], rows["high"] - rows["mean"]]
+        error = np.array([rows["mean"] - rows["low"], rows["high"] - rows["mean"]])  # (2, points)
         axis.errorbar(x, rows["mean"], yerr=error, linestyle="", elinewidth=1, label=variant, **look)
     axis.set_xticks(range(len(places)), places)
     if str(ALL) in places and len(places) > 1:
@@ -118,32 +120,37 @@ def draw_primary(primary: pd.DataFrame, study: Study, path: Path) -> None:
     if not rates:
         return
     variants = [name for name in study.variants if name != study.baseline]
-    size = (3.6 * len(study.outcomes) + 1.2, (0.42 * len(variants) + 0.9) * len(rates) + 0.4)
+    drawn = [name for name in variants if name in set(rows["variant"])]
+    looks = {name: _look(number) for number, name in enumerate(drawn)}
+    size = (4.2 * len(study.outcomes) + 1.2, (0.3 * len(variants) + 0.6) * len(rates) + 0.5)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(rates), len(study.outcomes), sharex=True, sharey=True, squeeze=False)
     for row, name in enumerate(rates):
         for column, outcome in enumerate(study.outcomes):
             axis = axes[row][column]
-            chosen = (rows["num_modalities"] == outcome.num_modalities) & (rows["region"] == outcome.region)
-            _forest(axis, rows[chosen & (rows["rates"] == name)], variants)
-            axis.set_title(f"{name}: {outcome_name(outcome.num_modalities, outcome.region)}", fontsize=8)
+            chosen = (primary["num_modalities"] == outcome.num_modalities) & (primary["region"] == outcome.region)
+            _forest(axis, primary[chosen & (primary["rates"] == name)], variants, looks)
+            axis.set_title(f"{name}: {outcome_name(outcome.num_modalities, outcome.region)}", fontsize=9)
     for axis in axes[-1]:
         axis.set_xlabel(f"difference from {study.baseline}", fontsize=9)
     save_png(figure, path, dots_per_inch=110)
 
 
-def _forest(axis: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> None:
-    """Draw differences with intervals from the top down; above each stand its seeds and its corrected p."""
+def _forest(axis: Axes, rows: pd.DataFrame, variants: Sequence[str], looks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draw differences with intervals from the top down; right of the panel stand seeds and corrected p of each."""
     axis.axvline(0, color="0.4", linewidth=0.8)
     for _, row in rows.iterrows():
-        y = variants.index(row["variant"])
-        error = [[row["difference"] - row["low"]], [row["high"] - row["difference"]]]
-        axis.errorbar(row["difference"], y, xerr=error, linestyle="", elinewidth=1.2, capsize=2, **_look(y))
-        p = p_value(row["p_holm"])
-        text = f"n = {row['seeds']}" + (f", p (Holm) {p if p.startswith('<') else f'= {p}'}" if p else "")
-        axis.annotate(text, (row["difference"], y), (0, 5), textcoords="offset points", ha="center", fontsize=7)
+        y, text = variants.index(row["variant"]), f"{row['seeds']} of {row['planned_seeds']} seeds"
+        if row["seeds"]:
+            error = [[row["difference"] - row["low"]], [row["high"] - row["difference"]]]
+            look = looks[row["variant"]]
+            axis.errorbar(row["difference"], y, xerr=error, linestyle="", elinewidth=1.2, capsize=2, **look)
+        if p := p_value(row["p_holm"]):
+            text += f", p {p if p.startswith('<') else f'= {p}'}"
+        axis.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     axis.set_yticks(range(len(variants)), variants)
-    axis.set_ylim(len(variants) - 0.5, -0.7)
+    axis.set_ylim(len(variants) - 0.5, -0.5)
+    axis.tick_params(labelsize=9)
 
 
 def draw_preference(curves: pd.DataFrame, path: Path) -> None:
@@ -170,12 +177,14 @@ def draw_preference(curves: pd.DataFrame, path: Path) -> None:
         return
     figure, axes = _grid(len(kinds), len(columns))
     modalities = list(dict.fromkeys(rows["modality"]))
-    for column, (rates, variant) in enumerate(columns):
-        for row, kind in enumerate(kinds):
+    for row, kind in enumerate(kinds):
+        for column, (rates, variant) in enumerate(columns):
             panel = rows[(rows["rates"] == rates) & (rows["variant"] == variant) & (rows["kind"] == kind)]
             _curves(axes[row][column], panel, modalities)
             axes[row][column].set_title(f"{rates}, {variant}", fontsize=9)
-            axes[row][column].set_ylabel(kind.removeprefix("loss_"))
+        first = next(axis for axis in axes[row] if axis.get_visible())
+        first.set_ylabel(kind.removeprefix("loss_"))
+        first.tick_params(labelleft=True)
     _save(figure, path)
 
 

@@ -46,11 +46,14 @@ def _asked(study: Study) -> str:
         f"**Question.** {study.question.strip()}"
         if study.question
         else "**Question.** The plan states none: the comparisons below decide nothing.",
-        f"**Primary outcomes.** {outcomes}.",
+        f"**Primary outcomes.** {outcomes[0].upper()}{outcomes[1:]}.",
         f"**Test.** Each variant against `{study.baseline}`, paired by seed, {_number(seeds, 'seed')}: "
         f"{NAMES[study.test]}, two-sided, at {study.alpha:g} "
         f"after Holm's correction over {_number(family, 'comparison')}.",
     ]
+    smallest = family * 2 * 0.5**seeds  # p (Holm) of ranks that all have one sign
+    if study.test == WILCOXON and smallest >= study.alpha:
+        lines[-1] += f" With so few seeds it cannot bring p below {study.alpha:g}: at best to {min(smallest, 1.0):.2g}."
     return "\n\n".join(lines)
 
 
@@ -105,7 +108,7 @@ def _answered(study: Study, primary: pd.DataFrame) -> list[str]:
             "" if pd.isna(row["difference"]) else f"{row['difference']:+.3f}" + interval(row["low"], row["high"]),
             "" if pd.isna(row["d_z"]) else f"{row['d_z']:+.2f}",
             p_value(row["p"]),
-            p_value(row["p_holm"]) + "*" * bool(row["p_holm"] < study.alpha),
+            p_value(row["p_holm"]) + "*" * bool(_whole(primary) and row["p_holm"] < study.alpha),
             f"{row['wins']} of {row['seeds']}" if row["seeds"] else "",
             row["note"],
         ]
@@ -113,14 +116,20 @@ def _answered(study: Study, primary: pd.DataFrame) -> list[str]:
     return ["## Primary outcomes", _made(study, primary), "\n".join(lines), LEGEND]
 
 
+def _whole(primary: pd.DataFrame) -> bool:
+    """Tell whether every comparison has all its seeds; before that any corrected p may still rise."""
+    return bool((primary["seeds"] == primary["planned_seeds"]).all())
+
+
 def _made(study: Study, primary: pd.DataFrame) -> str:
-    """Say in words how many tests were planned, made, and came out."""
+    """Say in words how many tests were planned and made, and what came out."""
     made, below = int(primary["p"].notna().sum()), int((primary["p_holm"] < study.alpha).sum())
-    tests = {0: "no test", 1: "1 test"}.get(made, f"{made} tests")
-    verbs = ("was", "has been") if made == 1 else ("were", "have been")
-    planned = f"{_number(len(primary), 'comparison')} {'was' if len(primary) == 1 else 'were'} planned"
-    out = f"p is below {study.alpha:g} after Holm's correction (*) in {below or 'none'} of them"
-    return f"{planned}; {tests} {verbs[1]} made so far." if not made else f"{planned}; {tests} {verbs[1]} made: {out}."
+    text = f"Planned: {_number(len(primary), 'comparison')}. Made: {_number(made, 'test')}"
+    if _whole(primary):
+        return f"{text}, {below} of them with p below {study.alpha:g} after Holm's correction, marked *."
+    return (
+        f"{text} so far. Seeds are missing: these are looks before the end, which no correction covers. None is marked."
+    )
 
 
 def _ratios(study: Study, ratios: pd.DataFrame) -> list[str]:
@@ -130,7 +139,9 @@ def _ratios(study: Study, ratios: pd.DataFrame) -> list[str]:
     seeds = [seed for seed in study.seeds if seed in set(ratios["seed"])]
     columns = ["missing rates", "measure", "variant", *(f"seed {seed}" for seed in seeds), "falls by at least half in"]
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    for (rates, measure, variant), rows in ratios.groupby(["rates", "measure", "variant"], sort=False):
+    order = list(dict.fromkeys(ratios["measure"]))
+    ordered = ratios.sort_values("measure", key=lambda names: names.map(order.index), kind="stable")
+    for (rates, measure, variant), rows in ordered.groupby(["rates", "measure", "variant"], sort=False):
         of_seed = rows.set_index("seed")["ratio"]
         cells = [f"{of_seed[seed]:.2f}" if seed in of_seed.index else "" for seed in seeds]
         halved = f"{int((of_seed <= 0.5).sum())} of {_number(len(of_seed), 'seed')}"

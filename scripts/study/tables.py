@@ -29,7 +29,7 @@ GAPS = (
     "matched over that of mismatched voxels (0: aligned), and how often a linear probe tells the modality."
 )
 FIGURES = {
-    "primary.png": "Primary outcomes: difference from the first variant, with its interval over seeds",
+    "primary.png": "Primary outcomes: difference from the first variant, with interval and p after Holm's correction",
     "dice.png": "Dice over the number of modalities shown, with intervals over seeds",
     "differences.png": "Difference in Dice from the first variant, over the number of modalities shown",
     "preference.png": "Distance, coefficient and gap of each modality over the epochs",

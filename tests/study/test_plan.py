@@ -8,7 +8,7 @@ import pytest
 import yaml
 from monai.bundle import ConfigParser
 
-from scripts.study.plan import Run, Study, Variant, read_study
+from scripts.study.plan import ALL, Outcome, Run, Study, Variant, read_study
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 STUDIES = sorted((CONFIGS / "studies").glob("*.yaml"))
@@ -68,6 +68,60 @@ def test_a_model_that_is_not_there_in_time_is_refused(first, other):
         ValueError, match=rf"`second` takes `file` from `{other}`; expected one of \['first'\].*\['x', 'y'\]"
     ):
         Study({"x": {"t1": 0.1}, "y": {"t1": 0.2}}, [0], variants)
+
+
+def test_a_variant_may_run_with_some_of_the_seeds(tmp_path):
+    variants = {"without": None, "with": {"seeds": [4]}}
+    study = read_study(written(tmp_path, variants=variants))
+    names = [run.name for run in study.runs() if run.rates == "mild"]
+    assert names == ["mild/without/seed3", "mild/without/seed4", "mild/with/seed4"]
+    assert (study.seeds_of("without"), study.seeds_of("with")) == ([3, 4], [4])
+
+
+def test_a_model_of_a_variant_with_fewer_seeds_is_refused():
+    variants = {"first": Variant(seeds=[1]), "second": Variant(models={"file": "first"})}
+    with pytest.raises(
+        ValueError, match=r"`second` takes `file` from `first`, which does not run with the seeds \[0\]"
+    ):
+        Study({"x": {"t1": 0.1}}, [0, 1], variants)
+
+
+def test_primary_comparisons_are_all_variants_but_the_first_by_outcomes_and_rates(tmp_path):
+    outcomes = [{"num_modalities": 1, "region": "wt"}, {"num_modalities": "all"}]
+    study = read_study(written(tmp_path, missing_rates={"mild": {"t1": 0.2}, "hard": {"t1": 0.8}}, outcomes=outcomes))
+    assert study.comparisons() == [("hard", "with", Outcome(1, "wt")), ("hard", "with", Outcome(ALL, "mean"))]
+    by_default = read_study(written(tmp_path))
+    assert (by_default.outcomes, by_default.test, by_default.alpha) == ((Outcome(1), Outcome(ALL)), "paired_t", 0.05)
+
+
+def test_what_is_asked_of_the_runs_does_not_change_what_a_run_is(tmp_path):
+    asked = {"question": "Which?", "outcomes": [{"region": "et"}], "test": "wilcoxon", "alpha": 0.01}
+    told = {"variants": {"without": {"about": "no method"}, "with": {**PLAN["variants"]["with"], "seeds": [4]}}}
+    assert read_study(written(tmp_path)).record() == read_study(written(tmp_path, **asked, **told)).record()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"test": "anova"}, r"the `test` of the study is 'anova'; expected one of \['paired_t', 'wilcoxon'\]"),
+        ({"alpha": 5}, r"the `alpha` of the study is 5; expected a number between 0 and 1, as 0.05"),
+        ({"alpha": 1.0}, r"the `alpha` of the study is 1.0; expected a number between 0 and 1"),
+        ({"question": ["a"]}, r"the `question` of the study is \['a'\]; expected text"),
+        ({"outcomes": []}, r"the study has no `outcomes`; expected at least one"),
+        ({"outcomes": None}, r"the study has no `outcomes`; expected at least one"),
+        ({"outcomes": [{"num_modalities": 2}]}, r"subsets of 2 modalities; expected one of \[1, 'all'\]"),
+        ({"outcomes": [{"num_modalities": True}]}, r"subsets of True modalities; expected one of \[1, 'all'\]"),
+        ({"outcomes": [{"region": "wt"}] * 2}, r"region='wt'\) is twice among the `outcomes`"),
+        ({"outcomes": [{"dice": "wt"}]}, r"is not understood: .*unexpected keyword argument 'dice'"),
+        ({"outcomes": ["wt"]}, r"is not understood: "),
+        ({"variants": {"a": {"seeds": [9]}}}, r"variant `a` asks for the seeds \[9\]; expected some of \[3, 4\]"),
+        ({"variants": {"a": {"seeds": []}}}, r"variant `a` asks for the seeds \[\]; expected some of \[3, 4\]"),
+        ({"variants": {"a": {"about": "x\ny"}}}, r"`about` of variant `a` is 'x\\ny'; expected one line of text"),
+    ],
+)
+def test_a_plan_that_cannot_be_meant_is_refused_in_words(tmp_path, changes, words):
+    with pytest.raises(ValueError, match=words):
+        read_study(written(tmp_path, **changes))
 
 
 @pytest.mark.parametrize("name", ["missing_rates", "seeds", "variants"])

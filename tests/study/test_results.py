@@ -10,8 +10,18 @@ import pytest
 from scipy import stats
 
 from scripts.evaluation.tables import ScoreWriter
-from scripts.study.plan import Run
-from scripts.study.results import collect_gaps, collect_scores, compare, mean_interval, mean_per_modality, mean_per_seed
+from scripts.study import results
+from scripts.study.plan import Outcome, Run, Study, Variant
+from scripts.study.results import (
+    collect_gaps,
+    collect_scores,
+    compare,
+    gap_ratios,
+    mean_interval,
+    mean_per_modality,
+    mean_per_seed,
+    primary_comparisons,
+)
 from scripts.utils.files import write_json
 
 NAN = math.nan
@@ -122,3 +132,96 @@ def test_a_region_without_its_small_predictions_is_no_part_of_the_mean_of_the_re
 def test_one_value_has_no_interval():
     mean, low, high = mean_interval([0.4])
     assert mean == 0.4 and math.isnan(low) and math.isnan(high)
+
+
+# ---- primary comparisons ----
+
+PLAIN = [0.50, 0.50, 0.50, 0.50]
+
+
+def study_of(variants, test="paired_t", seeds=4, region="mean"):
+    return Study({"mr": {"t1": 0.2}}, range(seeds), variants, test=test, outcomes=[Outcome("all", region)])
+
+
+def per_seed(**values):
+    """The outcome of each variant, seed by seed."""
+    rows = [("mr", name, seed, "all", "mean", each) for name, of in values.items() for seed, each in enumerate(of)]
+    return pd.DataFrame(rows, columns=["rates", "variant", "seed", "num_modalities", "region", "value"])
+
+
+def test_effect_and_paired_t_by_hand():
+    # differences 1, 2, 3, -2 hundredths: mean 1; deviations 0, 1, 2, -3, so their SD is sqrt(14 / 3)
+    study = study_of({"plain": Variant(), "with": Variant()})
+    found = primary_comparisons(per_seed(plain=PLAIN, **{"with": [0.51, 0.52, 0.53, 0.48]}), study).iloc[0]
+    d_z = 1 / math.sqrt(14 / 3)
+    assert found["difference"] == pytest.approx(0.01)
+    assert found["d_z"] == pytest.approx(d_z)
+    # t = d_z * sqrt(4) with 3 degrees of freedom, whose distribution is in closed form:
+    # F(t) = 1/2 + (atan(x) + x / (1 + x^2)) / pi with x = t / sqrt(3)
+    x = d_z * 2 / math.sqrt(3)
+    assert found["p"] == pytest.approx(2 * (0.5 - (math.atan(x) + x / (1 + x**2)) / math.pi))
+    assert (found["wins"], found["seeds"], found["planned_seeds"]) == (3, 4, 4)
+    half = stats.t.ppf(0.975, 3) * math.sqrt(14 / 3) / 100 / 2
+    assert (found["low"], found["high"]) == pytest.approx((0.01 - half, 0.01 + half))
+    worse = primary_comparisons(per_seed(plain=PLAIN, **{"with": [0.49, 0.48, 0.47, 0.52]}), study).iloc[0]
+    assert worse["d_z"] == pytest.approx(-d_z) and worse["wins"] == 1 and worse["p"] == pytest.approx(found["p"])
+
+
+def test_wilcoxon_is_made_where_it_is_planned():
+    study = study_of({"plain": Variant(), "with": Variant()}, "wilcoxon", seeds=6)
+    six = per_seed(plain=[0.5] * 6, **{"with": [0.51, 0.52, 0.53, 0.54, 0.55, 0.56]})
+    assert primary_comparisons(six, study).iloc[0]["p"] == pytest.approx(2 / 2**6)
+    few = primary_comparisons(six[six["seed"] < 4], study).iloc[0]
+    assert (few["p"], few["note"]) == (pytest.approx(2 / 2**4), "n too small: p is at least 0.125")
+
+
+def test_holm_is_over_all_that_is_planned_and_what_is_missing_counts_as_one(monkeypatch):
+    variants = {name: Variant() for name in ("plain", "a", "b", "c", "d")}
+    values = per_seed(**dict.fromkeys(("plain", "a", "b", "c"), PLAIN))
+    given = iter([0.04, 0.01, 0.015, math.nan])
+    monkeypatch.setitem(results._TESTS, "paired_t", lambda *_: (next(given), ""))
+    found = primary_comparisons(values, study_of(variants)).set_index("variant")
+    # of four: 0.01 * 4; 0.015 * 3, 0.04 * 2; d, not there yet, is the largest
+    assert found["p_holm"].drop("d").to_dict() == pytest.approx({"b": 0.04, "c": 0.045, "a": 0.08})
+    assert math.isnan(found.loc["d", "p_holm"])
+
+
+def test_a_comparison_that_cannot_be_made_yet_is_listed_and_the_planned_seeds_are_those_of_both():
+    variants = {"plain": Variant(), "one": Variant(seeds=[0, 1]), "none": Variant()}
+    found = primary_comparisons(per_seed(plain=PLAIN[:1], one=[0.6, 0.7]), study_of(variants)).set_index("variant")
+    assert found.loc["one", "difference"] == pytest.approx(0.1) and math.isnan(found.loc["one", "low"])
+    assert found["seeds"].to_dict() == {"one": 1, "none": 0}
+    assert found["planned_seeds"].to_dict() == {"one": 2, "none": 4}
+    assert found[["d_z", "p", "p_holm"]].isna().all(axis=None)
+    assert set(found["note"]) == {"fewer than two seeds"}
+    without_baseline = primary_comparisons(per_seed(one=[0.6, 0.7]), study_of(variants))
+    assert without_baseline["seeds"].tolist() == [0, 0]
+
+
+def test_differences_without_spread_have_no_effect_size():
+    study = study_of({"plain": Variant(), "same": Variant(), "shifted": Variant()})
+    values = per_seed(plain=PLAIN, same=PLAIN, shifted=[each + 0.1 for each in PLAIN])
+    found = primary_comparisons(values, study).set_index("variant")
+    assert found["d_z"].isna().all()
+    assert (found.loc["same", "p"], found.loc["same", "note"]) == (1.0, "all differences are zero")
+    assert math.isnan(found.loc["shifted", "p"]) and found.loc["shifted", "note"] == "all differences are the same"
+
+
+def test_an_outcome_of_a_region_that_was_not_scored_is_refused():
+    study = study_of({"plain": Variant(), "with": Variant()}, region="core")
+    with pytest.raises(ValueError, match=r"an outcome is of the region `core`; expected one of \['mean'\]"):
+        primary_comparisons(per_seed(plain=PLAIN), study)
+
+
+def test_gap_ratios_are_of_the_same_seed_and_of_every_measure_that_is_there():
+    values = {("plain", 0): (4.0, 0.5), ("plain", 1): (2.0, -0.1), ("with", 0): (1.0, 0.75), ("with", 1): (3.0, 0.2)}
+    rows = [
+        ("mr", *run, measure, value)
+        for run, pair in {**values, ("with", 2): (1.0, 1.0)}.items()
+        for measure, value in zip(("gap", "of_another_kind"), pair, strict=True)
+    ]
+    gaps = pd.DataFrame(rows, columns=["rates", "variant", "seed", "measure", "value"])
+    found = gap_ratios(gaps, "plain").set_index(["measure", "seed"])["ratio"].to_dict()
+    # the third seed has no baseline; nothing can be said over a baseline of -0.1
+    assert found == pytest.approx({("gap", 0): 0.25, ("gap", 1): 1.5, ("of_another_kind", 0): 1.5})
+    assert gap_ratios(gaps[gaps["variant"] == "with"], "plain").empty

@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.image import imread
 
-from scripts.study.figures import draw_differences, draw_preference
+from scripts.drawing.figures import COLOURS
+from scripts.study import figures
+from scripts.study.figures import draw_dice, draw_differences, draw_preference, draw_primary
 from scripts.study.plan import Run, Study, Variant
-from scripts.study.results import compare
+from scripts.study.results import Findings, compare, gap_ratios, primary_comparisons
 from scripts.study.tables import copy_tables, write_tables
 
 STUDY = Study(
@@ -24,8 +29,8 @@ STUDY = Study(
 
 
 @pytest.fixture
-def summary():
-    """Sum up two seeds, which say the same for WT but not for ET."""
+def per_seed():
+    """Make two seeds, which say the same for WT but not for ET."""
     gains = {"wt": (0.1, 0.1001), "et": (-0.1, 0.3)}
     rows = [
         ("mr28", variant, seed, number, region, 0.5 + (gain[seed] if variant == "with" else 0))
@@ -34,29 +39,49 @@ def summary():
         for variant in STUDY.variants
         for seed in STUDY.seeds
     ]
-    return compare(
-        pd.DataFrame(rows, columns=["rates", "variant", "seed", "num_modalities", "region", "value"]), "without"
-    )
+    return pd.DataFrame(rows, columns=["rates", "variant", "seed", "num_modalities", "region", "value"])
+
+
+@pytest.fixture
+def summary(per_seed):
+    return compare(per_seed, "without")
+
+
+@pytest.fixture
+def findings(per_seed, summary):
+    """Give what is found, with these minutes and records of the runs."""
+    primary = primary_comparisons(per_seed.assign(region=per_seed["region"].replace("wt", "mean")), STUDY)
+    gaps = pd.DataFrame(columns=["rates", "variant", "seed", "measure", "value"])
+
+    def _findings(minutes, records):
+        records = dict(zip(minutes, records, strict=False))
+        return Findings({"num_modalities": summary}, primary, gap_ratios(gaps, "without"), minutes, records)
+
+    return _findings
 
 
 def lines_of(path, start):
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(start)]
 
 
-def test_the_tables_hold_means_differences_and_what_was_run(summary, tmp_path):
+def test_the_tables_hold_means_differences_and_what_was_run(findings, tmp_path):
     minutes = {Run("mr28", variant, seed): 2.0 + seed for variant in STUDY.variants for seed in STUDY.seeds}
     machine = {"versions": {"torch": "9.9"}, "gpu": None, "processor": "abacus", "threads": 2}
     records = [
         {"git_commit": f"{digit}" * 40, "git_changes": changes, **machine} for digit, changes in ((1, ""), (2, "M"))
     ]
-    path = write_tables(tmp_path / "results.md", STUDY, {"num_modalities": summary}, minutes, records)
+    path = write_tables(tmp_path / "results.md", STUDY, findings(minutes, records))
     (origin,) = lines_of(path, "Made with ")
     assert origin == ("Made with commit 111111111 / commit 222222222 with changes; torch 9.9; on abacus, 2 threads.")
     records[0]["git_commit"] = records[0]["git_changes"] = None  # as in a bundle that was downloaded
-    path = write_tables(tmp_path / "results.md", STUDY, {"num_modalities": summary}, minutes, records[:1])
+    path = write_tables(tmp_path / "results.md", STUDY, findings(minutes, records[:1]))
     assert lines_of(path, "Made with ") == ["Made with a copy without git; torch 9.9; on abacus, 2 threads."]
     assert lines_of(path, "# ") == ["# A trial"]
-    assert lines_of(path, "## ") == ["## mr28 (missing in training: t1 20%, t2 80%), by modalities shown"]
+    assert lines_of(path, "## ") == [
+        "## Primary outcomes",
+        "## What was run",
+        "## mr28 (missing in training: t1 20%, t2 80%), by modalities shown",
+    ]
     assert "max_epochs: 3" in path.read_text(encoding="utf-8")
     assert "without 2.5 (2), with 2.5 (2); 10 in all" in path.read_text(encoding="utf-8")
     plain, of_method, difference = (line.split(" | ") for line in lines_of(path, "| all "))
@@ -85,11 +110,11 @@ def test_the_figures_show_something(summary, tmp_path):
     assert 0.005 < drawn(tmp_path / "preference.png") < 0.5
 
 
-def test_a_copy_has_its_own_figures_and_the_same_tables(summary, tmp_path):
+def test_a_copy_has_its_own_figures_and_the_same_tables(summary, findings, tmp_path):
     results = tmp_path / "results.md"
     minutes, record = {Run("mr28", "with", 0): 2.0}, {"versions": {}, "gpu": "g", "threads": 1, "git_commit": None}
     draw_differences(summary, "without", tmp_path / "differences.png")
-    write_tables(results, STUDY, {"num_modalities": summary}, minutes, [record], "configs/studies/trial.yaml")
+    write_tables(results, STUDY, findings(minutes, [record]), "configs/studies/trial.yaml")
     copy_tables(results, tmp_path / "docs" / "trial.md")
     assert {file.name for file in (tmp_path / "docs").iterdir()} == {"trial.md", "trial_differences.png"}
     copied = (tmp_path / "docs" / "trial_differences.png").read_bytes()
@@ -100,6 +125,52 @@ def test_a_copy_has_its_own_figures_and_the_same_tables(summary, tmp_path):
     assert "`configs/studies/trial.yaml`" in text
     with pytest.raises(ValueError, match="would be .*docs/trial; expected a Markdown file, e.g. .*docs/trial.md"):
         copy_tables(results, tmp_path / "docs" / "trial")
+
+
+def test_primary_outcomes_and_dice_are_drawn(summary, findings, tmp_path):
+    draw_primary(findings({}, []).primary, STUDY, tmp_path / "primary.png")
+    draw_dice(summary, "without", tmp_path / "dice.png")
+    assert 0.005 < drawn(tmp_path / "primary.png") < 0.5
+    assert 0.005 < drawn(tmp_path / "dice.png") < 0.5
+
+
+def test_pictures_without_data_are_not_drawn(per_seed, summary, tmp_path):
+    of_baseline = per_seed[per_seed["variant"] == "without"].assign(region="mean").drop_duplicates(["seed", "variant"])
+    draw_primary(primary_comparisons(of_baseline, STUDY), STUDY, tmp_path / "primary.png")
+    draw_dice(summary[:0], "without", tmp_path / "dice.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_variant_has_one_colour_in_all_pictures(summary, per_seed, tmp_path, monkeypatch):
+    """Differences leave out the first of two variants, which has fewer seeds; the other keeps its colour."""
+    few = per_seed[(per_seed["variant"] == "with") & (per_seed["seed"] == 0)].assign(variant="few")
+    rows = pd.concat([per_seed[per_seed["variant"] == "without"], few, per_seed[per_seed["variant"] == "with"]])
+    study = replace(STUDY, variants={"without": Variant(), "few": Variant(seeds=[0]), "with": Variant()})
+    colours = {}
+    plain = Axes.errorbar
+    monkeypatch.setattr(
+        Axes, "errorbar", lambda self, *args, **look: colours[name].append(look["color"]) or plain(self, *args, **look)
+    )
+    primary = primary_comparisons(rows.assign(region=rows["region"].replace("wt", "mean")), study)
+    sums = compare(rows, "without")
+    for name, draw in (
+        ("primary", lambda path: draw_primary(primary[primary["num_modalities"] == 1], study, path)),
+        ("dice", lambda path: draw_dice(sums[sums["num_modalities"] == 1], "without", path)),
+        ("differences", lambda path: draw_differences(sums, "without", path)),
+    ):
+        colours[name] = []
+        draw(tmp_path / f"{name}.png")
+    assert {name: found[-1] for name, found in colours.items()} == dict.fromkeys(colours, COLOURS[1])
+
+
+def test_the_term_of_alignment_is_drawn_where_no_coefficient_moves(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "_curves", lambda axis, panel, names: shown.append(set(panel["tag"])))
+    tags = ("loss_alignment/t1", "latent_gap", "distance/t1", "coefficient/t1", "loss_total")
+    rows = [(tag, epoch, 1.0 if tag.startswith("coefficient") else 1 / epoch) for tag in tags for epoch in (1, 2)]
+    curves = pd.DataFrame(rows, columns=["tag", "epoch", "value"]).assign(rates="mr28", variant="with", seed=0)
+    draw_preference(curves, tmp_path / "preference.png")
+    assert shown == [{"latent_gap"}, {"loss_alignment/t1"}]
 
 
 def test_without_moving_coefficients_and_differences_there_is_no_figure(summary, tmp_path):

@@ -73,10 +73,22 @@ def test_a_study_trains_evaluates_tabulates_and_names_what_failed(study, tmp_pat
         set(scores["variant"]) == {"without", "with"} and len(scores) == 2 * 2 * 15 * 4
     )  # cases, subsets, regions with `et_min500`
     assert scores["value"].between(0, 1).all()
-    assert {"by_num_modalities.csv", "by_subset.csv", "curves.csv", "results.md"} <= {f.name for f in folder.iterdir()}
+    written = {"by_num_modalities.csv", "by_subset.csv", "curves.csv", "primary.csv", "gap_ratios.csv", "results.md"}
+    assert {*written, "primary.png", "dice.png"} <= {f.name for f in folder.iterdir()}
+    page = (folder / "results.md").read_text(encoding="utf-8")
+    assert "2 of 3 runs finished; the baseline has 1 of 1 seed. No finished run yet: `broken`." in page
+    assert "One core hour gives " in page
+    primary = pd.read_csv(folder / "primary.csv").set_index(["variant", "num_modalities"])
+    assert primary["seeds"].to_dict() == {
+        ("with", "1"): 1,
+        ("broken", "1"): 0,
+        ("with", "all"): 1,
+        ("broken", "all"): 0,
+    }
+    assert set(pd.read_csv(folder / "gap_ratios.csv")["measure"]) >= {"gap", "spread", "matched_ratio"}
     gaps = pd.read_csv(folder / "by_measure.csv").query("measure == 'gap'")
     assert set(gaps["variant"]) == {"without", "with"} and (gaps["mean"] > 0).all()
-    assert "by modality gap" in (folder / "results.md").read_text(encoding="utf-8")
+    assert "by modality gap" in page
     copied = (tmp_path / "docs" / "trial.md").read_text(encoding="utf-8")
     assert "](trial_differences.png)" in copied and "by modality gap" in copied and "`plan.yaml`" in copied
     assert (tmp_path / "docs" / "trial_differences.png").is_file()
