@@ -173,6 +173,17 @@ def test_the_term_of_alignment_is_drawn_where_no_coefficient_moves(tmp_path, mon
     assert shown == [{"latent_gap"}, {"loss_alignment/t1"}]
 
 
+def test_every_picture_that_is_there_is_shown_and_copied(findings, tmp_path):
+    names = ("primary.png", "dice.png", "differences.png", "preference.png")
+    for name in names:
+        (tmp_path / name).write_bytes(b"drawn")
+    results = write_tables(tmp_path / "results.md", STUDY, findings({}, []))
+    copy_tables(results, tmp_path / "docs" / "trial.md")
+    assert {file.name for file in (tmp_path / "docs").iterdir()} == {"trial.md", *(f"trial_{name}" for name in names)}
+    for name in names:
+        assert f"]({name})" in results.read_text(encoding="utf-8")
+
+
 def test_without_moving_coefficients_and_differences_there_is_no_figure(summary, tmp_path):
     draw_differences(summary[summary["variant"] == "without"], "without", tmp_path / "differences.png")
     for tag in ("coefficient/t1", "loss_total"):  # of a method without preferences there is none at all
