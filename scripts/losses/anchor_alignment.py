@@ -36,7 +36,8 @@ class AnchorAlignmentLoss(nn.Module):
     ``released`` is the Kullback-Leibler divergence of Gaussians of variance one, and is lowered by shrinking the
     features as well as by aligning them. ``pooled`` does not change when all features are scaled or shifted together,
     and rises when what they have in common disappears. ``moments`` is the divergence of Gaussians with the moments
-    found; it compares the modalities as wholes, not voxel by voxel.
+    found; it compares the modalities as wholes, and pairs their voxels only through an anchor that mixes them, whose
+    variance is small where they are not paired.
 
     Shape:
         - alignment: ``AlignmentOutput``, ``(B, M, F_l, *S_l)`` and ``(B, F_l, *S_l)`` for each aligned level
@@ -106,9 +107,7 @@ def _moments(level: _Level) -> Tensor:
     return 0.5 * (ratio + (mean - wanted_mean).square() / wanted_variance - 1 - ratio.log()).mean(dim=2)
 
 
-MEASURES: dict[str, Callable[[_Level], Tensor]] = dict(
-    zip((RELEASED, POOLED, MOMENTS), (_released, _pooled, _moments), strict=True)
-)
+MEASURES: dict[str, Callable[[_Level], Tensor]] = {RELEASED: _released, POOLED: _pooled, MOMENTS: _moments}
 
 
 class AnchorAlignmentTerm(Term):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 brats_mri_incomplete_segmentation authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether different modalities have the same features at the same voxel: measures that a collapse does not improve."""
+"""Whether different modalities have the same features at the same voxel, and whether they can be told apart."""
 
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ def paired_gap(voxels: NDArray) -> PairedGap:
     standardised features and tested on cases that it has not seen, in five folds.
 
     None of the three changes when all features are multiplied by a number. Features that shrink towards a constant keep
-    the noise around it, which is not paired: the correlation falls to 0 and the ratio rises to 1, while the gap between
-    centroids may fall. A constant offset between modalities, which the first does not see, raises the other two.
+    the noise around it, which is not paired: the correlation falls to 0 and the ratio rises to 1, while the distance of
+    centroids may fall. The probe is at chance there, as it is for aligned features: read it beside the other two. A
+    constant offset between modalities, which the correlation does not see, raises the ratio and the probe.
 
     Edge cases: a channel that is constant in one modality of a pair is left out of the correlation. A pair that no case
     has is left out. The probe leaves out modalities that fewer than two cases have. What nothing is left for is NaN.
@@ -84,9 +85,9 @@ def paired_gap(voxels: NDArray) -> PairedGap:
 
 def _correlations(one: NDArray, other: NDArray) -> NDArray:
     """Correlate ``(K, F)`` with ``(K, F)`` over the first axis, of the channels that vary in both."""
-    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
-    size = np.linalg.norm(one, axis=0) * np.linalg.norm(other, axis=0)
-    return (one * other).sum(axis=0)[size > 0] / size[size > 0]
+    varies = (np.ptp(one, axis=0) > 0) & (np.ptp(other, axis=0) > 0)  # a constant less its mean is rounding noise
+    one, other = (each[:, varies] - each[:, varies].mean(axis=0) for each in (one, other))
+    return (one * other).sum(axis=0) / (np.linalg.norm(one, axis=0) * np.linalg.norm(other, axis=0))
 
 
 def _probe(voxels: NDArray) -> float:

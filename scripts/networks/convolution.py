@@ -60,7 +60,7 @@ def pad(x: Tensor, weight: Tensor, reflect: bool = True) -> Tensor:
 
     Zeros too are padded here and not by the convolution: with an input two voxels deep, oneDNN's gradient of a padded
     3x3x3 weight in bfloat16 is read from memory that nothing was written to (torch 2.13, AVX-512: wrong in every trial,
-    not finite in a third).
+    not finite in about half of them).
     """
     width = weight.shape[-1] // 2
     if width == 0:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from .heading import outcome_name, p_value
 from .plan import Study
 from .results import ALL
 
-# Tags of curves that tell how near modalities are: of PASSION, the term of MedMAP, and whatever calls itself a gap
-NEARNESS = r"^(?P<kind>distance|coefficient|loss_alignment|\w*gap\w*)(?:/(?P<modality>.+))?$"
+# Tags of curves that tell how near modalities are: of PASSION, and the term of MedMAP
+NEARNESS = r"^(?P<kind>distance|coefficient|loss_alignment(?=_per_modality))(?:_per_modality)?/(?P<modality>.+)$"
 BASELINE = {"color": "0.45", "marker": "*", "markersize": 6}
 
 
@@ -35,17 +35,23 @@ def draw_differences(summary: pd.DataFrame, baseline: str, path: Path) -> None:
     """
     gains = summary[summary["difference"].notna() & (summary["variant"] != baseline)]
     gains = gains[gains["paired_seeds"] == gains["paired_seeds"].max()]
-    rates, regions = (list(dict.fromkeys(gains[name])) for name in ("rates", "region"))
     variants = [name for name in dict.fromkeys(summary["variant"]) if name != baseline]
+    _draw_by_number(gains, lambda axis, panel: _differences(axis, panel, variants), "difference in Dice", path)
+
+
+def _draw_by_number(
+    summary: pd.DataFrame, draw: Callable[[Axes, pd.DataFrame], None], quantity: str, path: Path
+) -> None:
+    """Draw a panel for each missing rates and region, over the number of modalities shown; nothing without rows."""
+    rates, regions = (list(dict.fromkeys(summary[name])) for name in ("rates", "region"))
     if not rates:
         return
     figure, axes = _grid(len(rates), len(regions))
     for row, name in enumerate(rates):
         for column, region in enumerate(regions):
-            panel = gains[(gains["rates"] == name) & (gains["region"] == region)]
-            _differences(axes[row][column], panel, variants)
+            draw(axes[row][column], summary[(summary["rates"] == name) & (summary["region"] == region)])
             axes[row][column].set_title(f"{name}, {region if region == 'mean' else region.upper()}", fontsize=9)
-        axes[row][0].set_ylabel("difference in Dice")
+        axes[row][0].set_ylabel(quantity)
     for axis in axes[-1]:
         axis.set_xlabel("modalities shown")
     _save(figure, path)
@@ -73,21 +79,9 @@ def draw_dice(summary: pd.DataFrame, baseline: str, path: Path) -> None:
         baseline: the variant that is drawn in grey; the others have the colours of ``draw_differences``.
         path: PNG file; none is written without scores.
     """
-    rates, regions, variants = (list(dict.fromkeys(summary[name])) for name in ("rates", "region", "variant"))
-    if not rates:
-        return
-    others = [name for name in variants if name != baseline]
+    others = [name for name in dict.fromkeys(summary["variant"]) if name != baseline]
     looks = {baseline: BASELINE, **{name: _look(number) for number, name in enumerate(others)}}
-    figure, axes = _grid(len(rates), len(regions))
-    for row, name in enumerate(rates):
-        for column, region in enumerate(regions):
-            panel = summary[(summary["rates"] == name) & (summary["region"] == region)]
-            _dice(axes[row][column], panel, looks)
-            axes[row][column].set_title(f"{name}, {region if region == 'mean' else region.upper()}", fontsize=9)
-        axes[row][0].set_ylabel("Dice")
-    for axis in axes[-1]:
-        axis.set_xlabel("modalities shown")
-    _save(figure, path)
+    _draw_by_number(summary, lambda axis, panel: _dice(axis, panel, looks), "Dice", path)
 
 
 def _dice(axis: Axes, panel: pd.DataFrame, looks: Mapping[str, Mapping[str, Any]]) -> None:
@@ -154,7 +148,7 @@ def _forest(axis: Axes, rows: pd.DataFrame, variants: Sequence[str], looks: Mapp
 
 
 def draw_preference(curves: pd.DataFrame, path: Path) -> None:
-    """Draw what tells how near modalities are over the epochs: distance, coefficient, MedMAP's term, gaps.
+    """Draw what tells how near modalities are over the epochs: distance, coefficient, MedMAP's term.
 
     Distances and coefficients are drawn of the variants whose coefficients move.
 
@@ -163,7 +157,6 @@ def draw_preference(curves: pd.DataFrame, path: Path) -> None:
         path: PNG file; none is written where nothing of it was recorded, or no coefficient moves.
     """
     rows = curves.join(curves["tag"].str.extract(NEARNESS)).dropna(subset="kind")  # NaN for other tags
-    rows = rows.assign(modality=rows["modality"].fillna("mean"))
     coefficients = rows[rows["kind"] == "coefficient"].groupby(["rates", "variant"])["value"]
     moving = [key for key, values in coefficients if values.max() > values.min()]
     of_passion = rows["kind"].isin(["distance", "coefficient"])

@@ -26,13 +26,14 @@ EXPLANATION = (
 GAPS = (
     "Modality gap: distance between the modalities' mean features at the deepest encoder level, over the spread of the "
     "test cases around them. Of single voxels: their correlation between modalities (1: aligned), the distance of "
-    "matched over that of mismatched voxels (0: aligned), and how often a linear probe tells the modality."
+    "matched over that of mismatched voxels (0: aligned), and how often a linear probe tells the modality (at "
+    "chance: aligned, or nothing but noise)."
 )
 FIGURES = {
     "primary.png": "Primary outcomes: difference from the first variant, with interval and p after Holm's correction",
     "dice.png": "Dice over the number of modalities shown, with intervals over seeds",
     "differences.png": "Difference in Dice from the first variant, over the number of modalities shown",
-    "preference.png": "Distance, coefficient and gap of each modality over the epochs",
+    "preference.png": "Distance, coefficient and alignment term of each modality over the epochs",
 }
 TITLES = {"num_modalities": "modalities shown", "subset": "the only one shown", "measure": "modality gap"}
 

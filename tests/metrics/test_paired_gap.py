@@ -40,8 +40,9 @@ def test_aligned_features_correlate_are_at_no_distance_and_tell_no_modality():
 def test_shifted_features_correlate_and_are_told_apart():
     found = paired_gap(signal() + 10 * np.arange(3)[:, None])
     assert found.voxel_correlation == pytest.approx(1)
-    # offsets of 20 or 40 over two channels' worth of signal: 10, 20, 10 in each of 4 channels, against some more
-    assert 0.9 < found.matched_ratio < 1
+    # apart by 10, 20 and 10 in each of 4 channels, 26.7 on average; voxels differ by sqrt(8) across that at random,
+    # which lengthens a distance d to about d + 6 / (2 d): under 2 %
+    assert 0.98 < found.matched_ratio < 1
     assert found.probe_accuracy == 1
 
 
@@ -54,6 +55,7 @@ def test_a_collapse_is_seen_that_the_gap_between_centroids_does_not_see():
     assert good.matched_ratio == pytest.approx(math.sqrt(0.2), abs=0.03) and bad.matched_ratio == pytest.approx(
         1, abs=0.1
     )
+    assert bad.probe_accuracy == pytest.approx(1 / 3, abs=0.1)  # as of aligned features: alone it says nothing
     centroids = [modality_gap(each.mean(axis=1)).centroid_distance for each in (before, collapsed)]
     assert centroids[1] < 0.1 * centroids[0]
 
@@ -70,16 +72,26 @@ def test_a_case_counts_for_the_pairs_it_has_and_a_constant_channel_for_none():
     voxels = signal() + noise(0.5)
     more = np.concatenate([voxels, np.where(np.arange(3)[:, None] == 0, voxels[:1], math.nan)])
     assert paired_gap(more)[:2] == pytest.approx(paired_gap(voxels)[:2])
-    with_constant = np.concatenate([voxels, np.zeros((6, 40, 3, 1))], axis=3)
-    assert paired_gap(with_constant).voxel_correlation == pytest.approx(paired_gap(voxels).voxel_correlation)
+    for constant in (0.0, 0.1, 1 / 3):  # of which only the first is its mean to the last digit
+        with_constant = np.concatenate([voxels, np.full((6, 40, 3, 1), constant)], axis=3)
+        assert paired_gap(with_constant).voxel_correlation == pytest.approx(paired_gap(voxels).voxel_correlation)
 
 
-@pytest.mark.parametrize(
-    "voxels", [np.zeros((3, 5, 2, 4)), np.full((3, 5, 2, 4), math.nan), np.ones((0, 5, 2, 4)), np.ones((3, 5, 1, 4))]
-)
+def test_features_without_any_spread_have_no_correlation_though_they_are_told_apart():
+    found = paired_gap(0.1 + np.broadcast_to(0.1 * np.arange(3)[:, None], (6, 40, 3, 4)))
+    assert math.isnan(found.voxel_correlation)
+    assert found[1:] == pytest.approx((1, 1))
+
+
+@pytest.mark.parametrize("voxels", [np.full((3, 5, 2, 4), math.nan), np.ones((0, 5, 2, 4)), np.ones((3, 5, 1, 4))])
 def test_what_is_not_defined_is_nan(voxels):
-    found = paired_gap(voxels)
+    assert all(math.isnan(value) for value in paired_gap(voxels))
+
+
+def test_nothing_is_at_a_distance_where_all_features_are_the_same_number():
+    found = paired_gap(np.ones((3, 5, 2, 4)))
     assert math.isnan(found.voxel_correlation) and math.isnan(found.matched_ratio)
+    assert found.probe_accuracy == 0.5
 
 
 def test_other_shapes_are_refused():
