@@ -75,9 +75,10 @@ class AnchorAlignment(nn.Module):
 
     Reference:
         MedMAP, arXiv 2408.09465: the anchors, alignment of each modality by itself; filling and gradient into the
-        anchor as in its released snippet. Ours: the anchor over the available modalities of each sample, the deepest
-        level by default, filling of every level with the weights of the same anchor, no filling without an anchor.
-        Not taken over: at inference the snippet also multiplies features by w_m, which its training does not.
+        anchor as in its released snippet, and w renormalised over A as in the snippet's inference; its training takes
+        all four modalities, so has another anchor. Ours: one rule for both, the deepest level by default, filling of
+        every level with the weights of the same anchor, no filling without an anchor. Not taken over: at inference
+        the snippet also multiplies features by w_m, which its training does not.
     """
 
     def __init__(
