@@ -166,6 +166,26 @@ def test_an_output_that_is_no_nifti_file_is_refused(segmenter, patient, output):
         segmenter(patient, output)
 
 
+def test_a_result_has_the_header_of_the_input_and_its_doubts(segmenter, patient, tmp_path):
+    """Both forms and codes, so that no reader places label map and image differently."""
+    moved = {}
+    for name, file in patient.items():
+        image = nib.load(file)
+        elsewhere = image.affine.copy()
+        elsewhere[:3, 3] += 30
+        image.set_sform(image.affine, 4)
+        image.set_qform(elsewhere, 1)
+        moved[name] = str(tmp_path / f"{name}.nii.gz")
+        nib.save(image, moved[name])
+    result = segmenter(moved, tmp_path / "result.nii.gz")
+    for file in tmp_path.glob("*.nii.gz"):
+        header = nib.load(file).header
+        assert (int(header["sform_code"]), int(header["qform_code"])) == (4, 1), file
+        assert np.allclose(header.get_qform(), elsewhere) and np.allclose(header.get_sform(), image.affine), file
+    found = [each for each in result.report["warnings"] if "differently, by up to 52.0 mm" in each]
+    assert [each.partition(":")[0] for each in found] == ["flair.nii.gz", "t2.nii.gz"]
+
+
 def test_channels_go_with_a_stacked_file_alone(segmenter, patient):
     with pytest.raises(ValueError, match="`channels` goes with a stacked file"):
         segmenter(patient, channels="flair")

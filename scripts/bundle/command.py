@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from traceback import extract_tb
 from types import TracebackType
 
 from monai.bundle.utils import ID_SEP_KEY
@@ -15,6 +17,8 @@ from monai.bundle.utils import ID_SEP_KEY
 from ..engines.case_evaluator import reason_of, root_cause
 from ..handlers.run_record import NOT_CONFIGURATION, given_options, load_files
 
+HERE = Path(__file__).resolve().parents[1]  # this package
+WITH_TRACEBACK = "BUNDLE_TRACEBACK"  # environment variable; set, all tracebacks are shown
 COMMAND = ("monai", "bundle", "__main__.py")  # how the path of the program ends
 OF_TRACKING = ("tracking_uri", "experiment_name", "run_name", "save_execute_config")  # ids that MONAI adds for it
 IN_WORDS = (OSError, RuntimeError, ValueError)  # whose messages are sentences; of others the type is needed too
@@ -23,9 +27,10 @@ IN_WORDS = (OSError, RuntimeError, ValueError)  # whose messages are sentences; 
 def begin() -> None:
     """Come first in ``run`` of a configuration: errors end with their reason, and unknown options are refused.
 
-    MONAI wraps what a component raises, and Python shows the first cause first, far above the prompt: it is repeated
-    last. MONAI also takes any option, so that a misspelt one would change nothing. Does nothing in a process that is
-    not ``python -m monai.bundle``, such as a server or a test; the exit status stays what it is.
+    MONAI wraps what a component raises, and Python shows the first cause first, far above the prompt: it is said last,
+    and alone where this package says it. MONAI also takes any option, so that a misspelt one would change nothing. Does
+    nothing in a process that is not ``python -m monai.bundle``, such as a server or a test; the exit status stays what
+    it is.
 
     Raises:
         ValueError: if an option is no id of the configuration.
@@ -60,11 +65,22 @@ def refuse_unknown(arguments: Sequence[str]) -> None:
 
 
 def show_error(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """Show the traceback as Python does, then the reason; an ``excepthook``."""
+    """Show the reason in one line; before it the traceback as Python does, where it may help; an ``excepthook``.
+
+    It does not where this package found the fault and says it: in an input, an option, a file.
+    """
     sys.stdout.flush()  # what was logged comes before
-    sys.__excepthook__(kind, error, traceback)
+    if not _is_said(error) or os.environ.get(WITH_TRACEBACK):
+        sys.__excepthook__(kind, error, traceback)
     if isinstance(error, Exception):
         sys.stderr.write(f"\nerror: {in_one_line(error)}\n")
+
+
+def _is_said(error: BaseException) -> bool:
+    """Tell that the root cause is a sentence of this package."""
+    cause = root_cause(error)
+    frames = extract_tb(cause.__traceback__)
+    return isinstance(cause, (OSError, ValueError)) and bool(frames) and Path(frames[-1].filename).is_relative_to(HERE)
 
 
 def in_one_line(error: BaseException) -> str:

@@ -2,29 +2,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """One image file to a checked array, with a background of exactly zero.
 
-Everything here is decided on the full image as it lies on disk, never on a crop of it: in a crop a patch of background
-looks like an empty image, and its corners lie inside the head.
+Everything here is decided on the full image as it lies on disk, never on a crop of it, where a patch of background
+looks like an empty image.
 """
 
 from __future__ import annotations
 
 import gzip
-import logging
 from pathlib import Path
 from typing import cast
 
+import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImage, ResampleToMatch
+from monai.utils import look_up_option
 from torch import Tensor
 
+from .background import border_value, clip_outliers, find_foreground
 from .case_error import CaseError
+from .headers import read_forms
 
-logger = logging.getLogger(__name__)
-
-# Share of the image's range within which a voxel has the background's value: absorbs the rounding of resampled images.
-BACKGROUND_TOLERANCE = 1e-6
+REFUSE, ALLOW = "refuse", "allow"  # what to do about grids that no scanner makes
+SMALLEST_MM, LARGEST_MM = 0.1, 20.0  # edge of a voxel
+NIFTI = (".nii", ".nii.gz")
+HIGHEST = 1e12  # value of a voxel; squares of higher ones, summed, leave float32
+FILLED = 0.99  # share of the voxels; a foreground of more has no background
 # What later transforms and writers need; the rest of a header differs between files and would not collate.
 KEPT_META = ("affine", "original_affine", "space", "filename_or_obj")
 
@@ -32,22 +36,28 @@ KEPT_META = ("affine", "original_affine", "space", "filename_or_obj")
 class ImageFile:
     """Read one file in any format that MONAI's ``LoadImage`` knows.
 
-    Called with ``(file, case, channels)``. ``channels`` is how many images the file is expected to hold: 1, or more
-    for a stacked file. Trailing dimensions of size one are dropped while more than three spatial ones remain, so that a
-    single slice ``(X, Y, 1)`` is a volume as its neighbours are.
+    Called with ``(file, case, channels, doubts)``. ``channels`` is how many images the file is expected to hold: 1, or
+    more for a stacked file; ``doubts`` receives sentences about its header, see ``read_forms``. Trailing dimensions of
+    size one are dropped while more than three spatial ones remain, so that a single slice ``(X, Y, 1)`` is a volume as
+    its neighbours are.
+
+    Args:
+        unusual_grids: ``"refuse"`` or ``"allow"`` voxels that no scanner makes, of less than 0.1 or more than 20 mm.
 
     Shape:
         - output: ``(channels, *S)`` float32 ``MetaTensor`` with two or three spatial dimensions; its ``affine`` and
           ``original_affine`` are the file's (mm), its ``filename_or_obj`` is the path.
 
     Raises:
-        CaseError: if the file is missing, cannot be read, has other dimensions, or a singular affine.
+        CaseError: if the file is missing, cannot be read, has other dimensions, a singular affine, a header that
+            contradicts itself, or voxels of an unusual size.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unusual_grids: str = REFUSE) -> None:
+        self.unusual_grids = look_up_option(unusual_grids, (REFUSE, ALLOW))
         self._load = LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)
 
-    def __call__(self, file: str, case: str, channels: int = 1) -> MetaTensor:
+    def __call__(self, file: str, case: str, channels: int = 1, doubts: list[str] | None = None) -> MetaTensor:
         if not Path(file).expanduser().exists():
             raise CaseError(case, "the file does not exist; see the paths in the datalist", str(file))
         try:
@@ -68,9 +78,32 @@ class ImageFile:
                 "three dimensions (a file with several images is listed as `image` with `channels`)",
                 str(file),
             )
+        self._place(loaded, file, case, doubts)
+        return with_meta(image, loaded)
+
+    def _place(self, loaded: MetaTensor, file: str, case: str, doubts: list[str] | None) -> None:
+        """Give an image the affine that its header has, and check that and the voxel sizes."""
+        try:
+            forms = read_forms(Path(file).expanduser()) if str(file).lower().endswith(NIFTI) else None
+        except ValueError as error:
+            raise CaseError(case, str(error), str(file)) from error
+        if forms is not None:
+            loaded.affine = torch.from_numpy(forms.affine.astype(np.float64))
+            loaded.meta["original_affine"] = forms.affine.astype(np.float64)
+            if doubts is not None:
+                doubts += forms.doubts
         if not bool(torch.isfinite(loaded.affine).all()) or float(torch.linalg.det(loaded.affine)) == 0.0:
             raise CaseError(case, f"the affine cannot be inverted: {loaded.affine.tolist()}", str(file))
-        return with_meta(image, loaded)
+        if self.unusual_grids == ALLOW:
+            return
+        sizes = loaded.pixdim[: min(3, loaded.ndim - 1)].tolist()
+        if not all(SMALLEST_MM <= size <= LARGEST_MM for size in sizes):
+            raise CaseError(
+                case,
+                f"the voxels have {[round(size, 4) for size in sizes]} mm; expected {SMALLEST_MM:g} to {LARGEST_MM:g} "
+                "mm along each axis, as scanners make them. If this is right, set `unusual_grids: allow`",
+                str(file),
+            )
 
 
 def _check_compression(file: str) -> None:
@@ -113,66 +146,64 @@ def is_blank(image: Tensor) -> bool:
     return bool(low == high) or bool(torch.isnan(low) and torch.isnan(image).all())
 
 
-def background_value(image: Tensor, tolerance: float = 0.0) -> float | None:
-    """Value that the image's corner voxels share, ``None`` if they disagree (the head is not cut out).
-
-    Args:
-        image: ``(*S)``; corners that are not finite are left out.
-        tolerance: by how much corners may differ and still agree.
-    """
-    corners = image
-    for axis, size in enumerate(image.shape):
-        corners = corners.index_select(axis, torch.tensor([0, size - 1]))
-    corners = corners[torch.isfinite(corners)]
-    if not corners.numel() or float(corners.max() - corners.min()) > tolerance:
-        return None
-    return float(corners.flatten()[0])
-
-
-def zero_background(image: Tensor) -> Tensor:
-    """Set the background to exactly 0 and keep every other voxel.
-
-    The background is the value that all corner voxels share (to 1e-6 of the image's range): 0 in most skull-stripped
-    data, about -3.5 in images that were z-scored before. If it is not 0, voxels of the head that happen to be exactly
-    0 would look like background, so they are moved by the smallest step that float32 resolves over the image's range
-    (1.2e-7 of it). If the corners disagree, nothing is changed.
-
-    Args:
-        image: ``(*S)`` float, every voxel finite; the full image, never a crop.
-    """
-    low, high = torch.aminmax(image)
-    span = float(high - low)
-    tolerance = BACKGROUND_TOLERANCE * span
-    value = background_value(image, tolerance)
-    if value is None:
-        return image
-    background = (image - value).abs_() <= tolerance
-    if value != 0.0:
-        image = image.masked_fill(image == 0.0, torch.finfo(torch.float32).eps * span)
-    return image.masked_fill(background, 0.0)
-
-
-def clean_image(image: Tensor, case: str, file: str, non_finite: str = "refuse", name: str = "the image") -> Tensor:
-    """Check the voxels of one acquired image and set its background to 0.
+def clean_image(
+    image: Tensor,
+    case: str,
+    file: str,
+    non_finite: str = "refuse",
+    name: str = "the image",
+    doubts: list[str] | None = None,
+    fills: bool = False,
+) -> Tensor:
+    """Check the voxels of one acquired image, clip those that no scanner measures, and set its background to 0.
 
     Args:
         image: ``(*S)``, the full image.
         case: for messages.
         file: for messages.
         non_finite: what to do about NaN and infinite voxels. ``"refuse"``: an error. ``"repair"``: they get the value
-            of the background (0 where there is none) and a warning is logged.
+            of the background (0 where there is none).
         name: of the image in messages, e.g. which channel of a stacked file.
+        doubts: receives sentences about what was changed, or is not as expected.
+        fills: whether an image may fill its volume without doubt, as one of the heart does.
 
     Raises:
-        CaseError: if the image is empty or constant, or has voxels that are not finite.
+        CaseError: if the image is empty or constant, has voxels that are not finite, or values beyond 1e12 or all
+            within 1e-12, with which float32 cannot compute a variance.
     """
+    doubts = [] if doubts is None else doubts
     if is_blank(image):
         value = float(image.flatten()[0])
         raise CaseError(
             case, f"{name} is empty: every voxel is {value}. Leave it out of the datalist if it was not acquired", file
         )
-    if bool(torch.isfinite(torch.stack(torch.aminmax(image))).all()):  # both ends are finite: so is all between them
-        return zero_background(image)
+    if not bool(torch.isfinite(torch.stack(torch.aminmax(image))).all()):  # both ends are finite: so is all between
+        image = _finite(image, case, file, non_finite, name, doubts)
+    low, high = (float(each) for each in torch.aminmax(image))
+    if max(-low, high) > HIGHEST or high - low < 1 / HIGHEST:
+        raise CaseError(
+            case,
+            f"{name} has values from {low:g} to {high:g}; expected a range of at least {1 / HIGHEST:g} below "
+            f"{HIGHEST:g}, within which it can be normalised. Was it scaled by mistake?",
+            file,
+        )
+    of_file = f"{name} of {Path(file).name}"
+    image, clipped = clip_outliers(image)
+    if clipped:
+        doubts.append(f"{of_file}: {clipped} voxels are far brighter or darker than all others; clipped")
+    image, share, noisy = find_foreground(image)
+    if noisy:
+        doubts.append(f"{of_file}: its background is noise instead of one value; {1 - share:.0%} of it set to 0")
+    if share >= FILLED and not fills:
+        doubts.append(
+            f"{of_file} has no background: {share:.0%} of its voxels count as brain. Expected an image without skull, "
+            "with one value around the brain"
+        )
+    return image
+
+
+def _finite(image: Tensor, case: str, file: str, non_finite: str, name: str, doubts: list[str]) -> Tensor:
+    """Refuse voxels that are not finite, or give them the value of the background."""
     bad = ~torch.isfinite(image)
     count = int(bad.sum())
     if non_finite == "refuse":
@@ -182,12 +213,11 @@ def clean_image(image: Tensor, case: str, file: str, non_finite: str = "refuse",
             "an acquired image (`non_finite: repair` sets them to the background)",
             file,
         )
-    message = "case `%s`: %d NaN or infinite voxels of %s set to the background (file: %s)"
-    logger.warning(message, case, count, name, file)
-    image = image.masked_fill(bad, background_value(image) or 0.0)
+    doubts.append(f"{name} of {Path(file).name}: {count} NaN or infinite voxels set to the background")
+    image = image.masked_fill(bad, border_value(image) or 0.0)
     if is_blank(image):
         raise CaseError(case, f"{name} is empty but for voxels that are NaN or infinite", file)
-    return zero_background(image)
+    return image
 
 
 def grid_difference(first: MetaTensor, other: MetaTensor, tolerance: float) -> str | None:
@@ -206,6 +236,34 @@ def grid_difference(first: MetaTensor, other: MetaTensor, tolerance: float) -> s
         f"`{file_of(first)}` has shape {shapes[0]} and `{file_of(other)}` has shape {shapes[1]}, "
         f"their affines differ by up to {distance:.6g} (allowed: {tolerance:g})"
     )
+
+
+def reorient_to(first: MetaTensor, other: MetaTensor, tolerance: float) -> MetaTensor | None:
+    """Flip and permute the axes of ``other`` ``(C, *S)`` so that its grid is that of ``first``; every voxel is kept.
+
+    Args:
+        first: image whose grid is wanted.
+        other: image to reorient, of the same number of dimensions.
+        tolerance: largest difference allowed between any two entries of the affines (mm).
+
+    Returns:
+        The image, or ``None`` if the grids differ by more than the order and direction of axes.
+    """
+    if first.ndim != 4 or other.ndim != 4:
+        return None
+    between = np.linalg.inv(first.affine.numpy()) @ other.affine.numpy()
+    orientation = nib.orientations.io_orientation(between)
+    if np.isnan(orientation).any():
+        return None
+    volume = np.moveaxis(other.as_tensor().numpy(), 0, -1)
+    turned = np.moveaxis(nib.orientations.apply_orientation(volume, orientation), -1, 0)
+    affine = other.affine.numpy() @ nib.orientations.inv_ornt_aff(orientation, volume.shape[:3])
+    result = MetaTensor(torch.from_numpy(np.ascontiguousarray(turned)), affine=torch.from_numpy(affine))
+    if grid_difference(first, result, tolerance) is not None:
+        return None
+    reoriented = with_meta(result.as_tensor(), first)
+    reoriented.meta["filename_or_obj"] = file_of(other)
+    return reoriented
 
 
 def resample_to(first: MetaTensor, other: MetaTensor, mode: str, case: str) -> MetaTensor:

@@ -30,7 +30,7 @@ class ModelLoader:
 
     Raises:
         FileNotFoundError: on start, if the file is not there.
-        ValueError: on start, if the weights are those of another network or alignment.
+        ValueError: on start, if the file holds no weights, or those of another network or alignment.
     """
 
     def __init__(self, model_file: str, network: nn.Module, settings: Mapping[str, Any] | None = None) -> None:

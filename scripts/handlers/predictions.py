@@ -16,11 +16,14 @@ from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.utils import convert_to_tensor
 
+from ..data.headers import image_like
 from ..data.label_conventions import from_internal, get_convention
+from ..data.reading import file_of
 from ..evaluation.expectation import ExpectedPerformance
 from ..evaluation.origin import SYNTHETIC_ONLY, origin_in_words, origin_of, synthetic_only
 from ..metrics.regions import volumes_ml
 from ..modalities import acquired_in, subset_name
+from ..transforms.load import DOUBTS
 from ..utils.files import replacing, write_json
 from .cases import cases_of
 
@@ -30,11 +33,11 @@ logger = logging.getLogger(__name__)
 class PredictionWriter:
     """Write one label map and one JSON file for each case of an inference run.
 
-    ``<output_dir>/<case>.nii.gz`` lies on the grid and affine of the input and carries the values of the asked-for
-    label convention, as uint8, or uint16 where the convention goes beyond 255. ``<output_dir>/<case>.json`` says which
-    modalities were used, voxels and volume (mL) of each region, what to expect of them, what the weights were trained
-    on, and warnings. Attach to a ``CaseEvaluator`` whose postprocessing leaves ``pred`` as internal classes ``(1, *S)``
-    on the grid of the input, behind what loads the weights.
+    ``<output_dir>/<case>.nii.gz`` lies on the grid of the input, with both forms of its header, and carries the values
+    of the asked-for label convention, as uint8, or uint16 where the convention goes beyond 255.
+    ``<output_dir>/<case>.json`` says which modalities were used, voxels and volume (mL) of each region, what to expect
+    of them, what the weights were trained on, and warnings. Attach to a ``CaseEvaluator`` whose postprocessing leaves
+    ``pred`` as internal classes ``(1, *S)`` on the grid of the input, behind what loads the weights.
 
     Args:
         output_dir: folder of the results, made if need be.
@@ -91,13 +94,12 @@ class PredictionWriter:
         affine = np.asarray(prediction.affine, dtype=float)
         path = self.output_dir / f"{case['case']}.nii.gz"
         with replacing(path) as temporary:
-            image = nib.Nifti1Image(labels, affine)
-            image.header.set_xyzt_units("mm")
-            nib.save(image, temporary)
+            nib.save(image_like(labels, affine, file_of(case["image"])), temporary)
         volumes = self._volumes(prediction[0].cpu(), nib.affines.voxel_sizes(affine).tolist())
         acquired = acquired_in(case["image"]).tolist()
         expected = None if self.expected is None else self.expected.of(acquired)
         absent = [name for name, there in zip(self.modalities, acquired, strict=True) if not there]
+        doubts = str(case.get(DOUBTS, "")).splitlines()
         of_weights = [SYNTHETIC_ONLY] if self.weights and synthetic_only(self.weights) else []
         report = {
             "case": str(case["case"]),
@@ -110,10 +112,10 @@ class PredictionWriter:
             "expected_performance": expected,
             **({"expected_performance_note": self.expected.reason} if self.expected and not expected else {}),
             **({"weights": self.weights} if self.weights else {}),
-            "warnings": [*of_weights, *_warnings(volumes, absent, expected)],
+            "warnings": [*doubts, *of_weights, *_warnings(volumes, absent, expected)],
         }
         write_json(path.with_name(f"{case['case']}.json"), report)
-        lines = [*(f"warning: {warning}" for warning in of_weights), *(expected or {}).get("in_words", ())]
+        lines = [*(f"warning: {warning}" for warning in [*doubts, *of_weights]), *(expected or {}).get("in_words", ())]
         logger.info("%s: %s from %s%s", case["case"], path, report["subset"], "".join(f"\n  {line}" for line in lines))
 
     def _volumes(self, classes: torch.Tensor, spacing: Sequence[float]) -> dict[str, dict[str, float]]:

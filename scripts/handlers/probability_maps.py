@@ -14,6 +14,8 @@ from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.utils import convert_to_tensor
 
+from ..data.headers import image_like
+from ..data.reading import file_of
 from ..evaluation.temperature import read_temperatures, scale, temperature_for
 from ..metrics.calibration import region_probabilities
 from ..modalities import acquired_in
@@ -89,8 +91,7 @@ class ProbabilityMapWriter:
         maps = region_probabilities(probabilities, self.regions).numpy().astype(np.float32)  # (R, *S)
         if not np.isfinite(maps).all():
             raise ValueError(f"case `{case['case']}` has probabilities that are not finite. Has the training diverged?")
-        for region, values in zip(self.regions, maps, strict=True):
+        affine = np.asarray(case["probabilities"].affine, dtype=float)
+        for number, region in enumerate(self.regions):
             with replacing(self.output_dir / f"{case['case']}_{region}_probability.nii.gz") as temporary:
-                image = nib.Nifti1Image(values, np.asarray(case["probabilities"].affine, dtype=float))
-                image.header.set_xyzt_units("mm")
-                nib.save(image, temporary)
+                nib.save(image_like(maps[number], affine, file_of(case["image"])), temporary)

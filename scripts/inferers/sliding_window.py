@@ -77,6 +77,9 @@ class IncompleteSlidingWindowInferer(SlidingWindowInferer):
 
         Whole images are flipped, not windows, so that a flipped image gives the flipped result exactly, however the
         windows lie.
+
+        Raises:
+            ValueError: if a probability is not finite.
         """
         result = self._over_windows(inputs, predict)
         axes = range(2, 2 + (self.spatial_dims or inputs.ndim - 2))
@@ -84,6 +87,11 @@ class IncompleteSlidingWindowInferer(SlidingWindowInferer):
         flips = [flip for number in numbers for flip in combinations(axes, number)]
         for flip in flips:
             result += self._over_windows(inputs.flip(flip), predict).flip(flip)
+        if not bool(torch.isfinite(result).all()):
+            raise ValueError(
+                "the network's output is not finite: NaN or infinity in the class probabilities; expected numbers. Its "
+                "weights are damaged or have diverged, or `precision` is too low for them."
+            )
         return result / (1 + len(flips)) if flips else result
 
     def _over_windows(self, inputs: Tensor, predict: Callable[[Tensor], Tensor]) -> Tensor:

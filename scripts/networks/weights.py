@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from torch import Tensor, nn
 
 FEW = 3  # names in a message
+LFS_POINTER = b"version https://git-lfs"  # how one begins
 
 
 def load_weights(network: nn.Module, file: str | Path) -> None:
@@ -22,9 +25,9 @@ def load_weights(network: nn.Module, file: str | Path) -> None:
         file: that exists.
 
     Raises:
-        ValueError: if the weights are those of another network or alignment.
+        ValueError: if the file holds no weights, in words; if they are those of another network or alignment.
     """
-    weights = torch.load(file, map_location="cpu", weights_only=True)
+    weights = read_weights(file)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
@@ -34,6 +37,64 @@ def load_weights(network: nn.Module, file: str | Path) -> None:
             "that they were trained with, such as network_*.yaml and method_medmap.yaml. See `network_def` and "
             "`alignment`, or name other weights with `--model_file`."
         ) from None  # which lists every name
+
+
+def read_weights(file: str | Path) -> dict[str, Tensor]:
+    """Read a flat state dict; nothing in the file is executed.
+
+    Raises:
+        ValueError: if the file is no such dictionary, whatever else it is, or a weight is not finite.
+    """
+    try:
+        damaged = _damaged_part(file)
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # its messages advise to load what is not safe
+        raise ValueError(_no_weights(file, _what_it_is(Path(file), error))) from None
+    if damaged is not None:
+        raise ValueError(_no_weights(file, f"it is damaged, in {damaged}"))
+    if not isinstance(weights, dict) or not all(isinstance(each, Tensor) for each in weights.values()):
+        found = "other things than tensors" if isinstance(weights, dict) else f"a {type(weights).__name__}"
+        raise ValueError(_no_weights(file, f"it holds {found}"))
+    broken = [
+        name for name, each in weights.items() if each.is_floating_point() and not bool(torch.isfinite(each).all())
+    ]
+    if broken:
+        raise ValueError(
+            f"the weights in {file} are not finite: NaN or infinity in {len(broken)} of {len(weights)} tensors, such "
+            f"as {', '.join(broken[:FEW])}; expected numbers. The training has diverged, or the file is damaged."
+        )
+    return weights
+
+
+def _no_weights(file: str | Path, found: str) -> str:
+    size = Path(file).stat().st_size
+    return (
+        f"{file} ({size:,} bytes) holds no weights: {found}; expected a dictionary of names and tensors, as training "
+        "writes it. See docs/reference/weights.md."
+    )
+
+
+def _damaged_part(file: str | Path) -> str | None:
+    """Name a part whose checksum is wrong, which PyTorch does not look at; older files of PyTorch have none."""
+    if not is_zipfile(file):
+        return None
+    with ZipFile(file) as archive:
+        return archive.testzip()
+
+
+def _what_it_is(file: Path, error: Exception) -> str:
+    with file.open("rb") as stream:
+        head = stream.read(len(LFS_POINTER))
+    if head == LFS_POINTER:
+        return "it is a Git-LFS pointer, in the place of the file (`git lfs pull` fetches that)"
+    if not head:
+        return "it is empty"
+    if not is_zipfile(file):
+        return "it is damaged, was cut, or is no file of PyTorch"
+    foreign = re.search(r"GLOBAL (\S+)", str(error))
+    if foreign:
+        return f"it holds {foreign[1]}, which could run code and is not loaded"
+    return f"it is damaged ({type(error).__name__})"
 
 
 def misfits(weights: Mapping[str, Tensor], network: nn.Module) -> str:

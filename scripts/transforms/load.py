@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import combinations
 from typing import cast
 
 import torch
@@ -16,10 +18,24 @@ from monai.utils import look_up_option
 from ..data.case import Case
 from ..data.case_error import CaseError
 from ..data.label_conventions import get_convention, to_internal
-from ..data.reading import ImageFile, clean_image, file_of, grid_difference, is_blank, resample_to, with_meta
+from ..data.reading import (
+    REFUSE,
+    ImageFile,
+    clean_image,
+    file_of,
+    grid_difference,
+    is_blank,
+    reorient_to,
+    resample_to,
+    with_meta,
+)
 from ..data.request import Request, understand
+from ..utils.flags import as_flag
 
 PLAIN_TYPES = (str, int, float, bool)  # what collates whatever its value is
+DOUBTS = "doubts"  # key of what is not as expected of a case: sentences, a line for each
+
+logger = logging.getLogger(__name__)
 
 
 class LoadCased(MapTransform):
@@ -29,27 +45,31 @@ class LoadCased(MapTransform):
     it does not list are never opened; a channel of a stacked file that is zero, constant or NaN throughout is absent.
 
     The result has ``image``, ``case`` (made from a file name if the entry has none), ``label`` if the entry has one,
-    and those other items of the entry that are text or numbers; nothing that depends on what was acquired, so that
-    different cases collate. The background of every acquired image is exactly 0 (``zero_background`` in
-    ``scripts.data.reading``).
+    ``doubts``, and those other items of the entry that are text or numbers; nothing that depends on what was acquired,
+    so that different cases collate. The background of every acquired image is exactly 0 (``find_foreground`` in
+    ``scripts.data.background``). ``doubts`` is text, a line for each thing that is not as expected; each is logged too,
+    the first time.
 
     Args:
         modalities: configured names, in channel order.
         keys: of the image and, if labels are wanted, of the label; with one key labels are not read.
         grid: what to do about images on different grids: ``"refuse"``, or ``"resample"`` to the first acquired one
-            (images linearly, label nearest).
+            (images linearly, label nearest). Grids that differ in order and direction of their axes alone are brought
+            together in either case, without interpolation.
         non_finite: what to do about NaN and infinite voxels of an acquired image: ``"refuse"``, or ``"repair"``.
         affine_tolerance: difference allowed between entries of two affines (mm).
         label_required: whether an entry without a label is an error.
         label_convention: name or mapping for entries that do not name one.
         conventions: further label conventions, ``{name: {file value: internal class}}``.
+        unusual_grids: what to do about voxels that no scanner makes: ``"refuse"``, or ``"allow"``.
+        fills: whether an image may fill its volume without doubt, as one of the heart does. Also a word.
 
     Shape:
         - ``image``: ``(M, *S)`` float32 ``MetaTensor``, all NaN where a modality is absent
         - ``label``: ``(1, *S)`` uint8 ``MetaTensor`` of internal classes
 
     Raises:
-        CaseError: for every problem with a case's files, naming case and file.
+        CaseError: for every problem with a case's files, naming case and file; if two modalities have the same image.
         ValueError: if an option is unknown or modalities repeat.
     """
 
@@ -63,6 +83,8 @@ class LoadCased(MapTransform):
         label_required: bool = False,
         label_convention: str | Mapping | None = None,
         conventions: Mapping[str, Mapping] | None = None,
+        unusual_grids: str = REFUSE,
+        fills: bool | str = False,
     ) -> None:
         super().__init__(keys)
         self.modalities = tuple(modalities)
@@ -81,43 +103,61 @@ class LoadCased(MapTransform):
         given = [each for each in (label_convention, *(conventions or {}).values()) if each]
         for convention in given:
             get_convention(convention, conventions)  # a misspelt one is found before training starts
-        self._read = ImageFile()
+        self.fills = as_flag(fills, "fills")
+        self._read = ImageFile(unusual_grids)
+        self._said: set[str] = set()  # doubts that were logged
 
     def __call__(self, data: Request) -> dict[Hashable, object]:
         case = understand(data, self.modalities, self.image_key, self.label_key)
-        acquired = self._acquired(case)
+        doubts = list(filter(None, str(case.more.get(DOUBTS, "")).splitlines()))
+        acquired = self._acquired(case, doubts)
         if not acquired:
             raise CaseError(case.name, f"no modality was acquired; expected at least one of {list(self.modalities)}")
         first = next(iter(acquired.values()))
         image = torch.full((len(self.modalities), *first.shape[1:]), torch.nan)
         for name, channel in acquired.items():
             image[self.modalities.index(name)] = self._on_grid(channel, first, "bilinear", case.name).as_tensor()[0]
+        _check_different(image, self.modalities, case)
         result: dict[Hashable, object] = {
             key: value for key, value in case.more.items() if isinstance(value, PLAIN_TYPES)
         }
-        result |= {"case": case.name, self.image_key: with_meta(image, first)}
+        result |= {"case": case.name, self.image_key: with_meta(image, first), DOUBTS: "\n".join(doubts)}
+        self._say(case.name, doubts)
         label = self._label(case, first)
         return result if label is None else {**result, self.label_key: label}
 
-    def _acquired(self, case: Case) -> dict[str, MetaTensor]:
+    def _say(self, case: str, doubts: Sequence[str]) -> None:
+        """Log doubts that were not logged before: a training reads a case in every epoch."""
+        for doubt in doubts:
+            if f"{case}: {doubt}" not in self._said:
+                self._said.add(f"{case}: {doubt}")
+                logger.warning("case `%s`: %s", case, doubt)
+
+    def _acquired(self, case: Case, doubts: list[str]) -> dict[str, MetaTensor]:
         """Read the acquired images: modality to ``(1, *S)``, in the configured order."""
         if case.image is not None:
-            return self._stacked(case.image, case.channels, case.name)
-        return {name: self._single(file, case.name) for name, file in case.images.items()}
+            return self._stacked(case.image, case.channels, case.name, doubts)
+        return {name: self._single(file, case.name, doubts) for name, file in case.images.items()}
 
-    def _single(self, file: str, case: str) -> MetaTensor:
+    def _single(self, file: str, case: str, doubts: list[str]) -> MetaTensor:
         """Read one modality's file, ``(1, *S)``."""
-        image = self._read(file, case)
-        return with_meta(clean_image(image.as_tensor()[0], case, file, self.non_finite)[None], image)
+        image = self._read(file, case, doubts=doubts)
+        channel = image.as_tensor()[0]
+        return with_meta(
+            clean_image(channel, case, file, self.non_finite, doubts=doubts, fills=self.fills)[None], image
+        )
 
-    def _stacked(self, file: str, channels: Sequence[str | None], case: str) -> dict[str, MetaTensor]:
+    def _stacked(
+        self, file: str, channels: Sequence[str | None], case: str, doubts: list[str]
+    ) -> dict[str, MetaTensor]:
         """Read a stacked file, leaving out channels that carry nothing or that have no name (unused)."""
-        stack = self._read(file, case, channels=len(channels))
+        stack = self._read(file, case, len(channels), doubts)
         acquired = {}
         for name in filter(channels.__contains__, self.modalities):
             channel = stack.as_tensor()[channels.index(name)]
             if not is_blank(channel):
-                channel = clean_image(channel, case, file, self.non_finite, f"channel `{name}`")
+                what = f"channel `{name}`"
+                channel = clean_image(channel, case, file, self.non_finite, what, doubts, self.fills)
                 acquired[name] = with_meta(channel[None], stack)
         return acquired
 
@@ -126,6 +166,9 @@ class LoadCased(MapTransform):
         difference = grid_difference(first, image, self.affine_tolerance)
         if difference is None:
             return image
+        reoriented = reorient_to(first, image, self.affine_tolerance)
+        if reoriented is not None:
+            return reoriented
         if self.grid == "refuse":
             raise CaseError(
                 case,
@@ -155,3 +198,14 @@ class LoadCased(MapTransform):
             raise CaseError(case.name, str(error), case.label) from error
         label = self._on_grid(with_meta(torch.from_numpy(classes), values), first, "nearest", case.name)
         return cast(MetaTensor, label.to(torch.uint8))
+
+
+def _check_different(image: torch.Tensor, modalities: Sequence[str], case: Case) -> None:
+    """Refuse one image under two names: ``(M, *S)``, absent ones NaN."""
+    for (one, first), (other, second) in combinations(zip(modalities, image, strict=True), 2):
+        if torch.equal(first, second):  # NaN equals nothing
+            raise CaseError(
+                case.name,
+                f"{one} and {other} are the same image, voxel by voxel; expected one image for each modality",
+                case.images.get(other, case.image),
+            )

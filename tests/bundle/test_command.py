@@ -47,6 +47,19 @@ def test_the_line_stands_behind_the_traceback(capsys):
     assert lines[-1] == "error: no datalist" and "RuntimeError: Failed to instantiate" in lines
 
 
+@pytest.mark.parametrize("wanted", ["", "1"])
+def test_what_this_package_says_stands_alone(capsys, monkeypatch, wanted):
+    monkeypatch.setenv("BUNDLE_TRACEBACK", wanted)
+    try:
+        refuse_unknown(["run", "evaluating", FILES, "--misspelt", "1"])
+    except ValueError as said:
+        error = chained(said, RuntimeError("Failed to instantiate"))
+    show_error(type(error), error, error.__traceback__)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("error: `--misspelt` is no id of")
+    assert (len(lines) == 1) == (not wanted)
+
+
 @pytest.mark.parametrize("program", ["/usr/bin/pytest", "monai/bundle/scripts.py", ""])
 def test_a_process_of_another_kind_is_left_as_it_is(monkeypatch, program):
     monkeypatch.setattr("sys.argv", [program])

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -15,6 +17,7 @@ from monai.data import MetaTensor, list_data_collate
 from monai.transforms import Compose, CropForegroundd, Invertd, Orientationd, SaveImaged
 
 from scripts.data import reading
+from scripts.data.case_error import CaseError
 from scripts.data.label_conventions import to_internal
 from scripts.transforms.foreground import acquired_foreground
 from scripts.transforms.load import LoadCased
@@ -23,7 +26,7 @@ from scripts.transforms.load import LoadCased
 def test_a_case_becomes_channels_in_the_configured_order(load, entry, volumes, modalities):
     entry["images"] = dict(reversed(entry["images"].items()))  # the order of the datalist must not matter
     result = load(entry)
-    assert set(result) == {"case", "image", "label"}
+    assert set(result) == {"case", "image", "label", "doubts"}
     assert isinstance(result["image"], MetaTensor)
     assert result["image"].dtype == torch.float32
     for channel, name in zip(result["image"], modalities, strict=True):
@@ -51,9 +54,9 @@ def test_only_listed_files_are_opened(load, entry, listing, monkeypatch):
     opened = []
     original = reading.ImageFile.__call__
 
-    def spy(self, file, *arguments):
+    def spy(self, file, *arguments, **options):
         opened.append(file)
-        return original(self, file, *arguments)
+        return original(self, file, *arguments, **options)
 
     monkeypatch.setattr(reading.ImageFile, "__call__", spy)
     load(listing(entry, "t1ce", "t2"))
@@ -84,7 +87,7 @@ def test_other_plain_items_of_an_entry_are_kept_and_nested_ones_are_not(load, en
     result = load({**entry, "fold": 2, "site": "a", "notes": {"seen": True}, "files": ["x"]})
     assert result["fold"] == 2
     assert result["site"] == "a"
-    assert set(result) == {"case", "image", "label", "fold", "site"}
+    assert set(result) == {"case", "image", "label", "doubts", "fold", "site"}
 
 
 def test_no_key_of_the_loader_extends_the_name_of_another(load, entry):
@@ -119,7 +122,7 @@ def test_an_unnamed_channel_of_a_stacked_file_is_left_out(load, write, volumes):
 
 def test_a_stacked_file_alone_has_the_configured_modalities(load, write, volumes):
     result = load({"image": write(np.stack(list(volumes.values()), -1), "stack.nii.gz"), "image_path": "kept.nii.gz"})
-    assert set(result) == {"case", "image", "image_path"}
+    assert set(result) == {"case", "image", "doubts", "image_path"}
     assert np.array_equal(result["image"].numpy(), np.stack(list(volumes.values())))
 
 
@@ -147,7 +150,7 @@ def test_every_form_of_a_patient_gives_the_same_image(load, entry, listing, tmp_
     assert torch.equal(torch.nan_to_num(result["image"], nan=-1.0), torch.nan_to_num(expected, nan=-1.0))
     assert torch.isnan(result["image"]).flatten(1).all(1).tolist() == [False, True, True, False]
     kept = set() if "alone" in form else {"model", "device", "image_path", "result_dtype"}
-    assert set(result) == {"case", "image", *kept}
+    assert set(result) == {"case", "image", "doubts", *kept}
     assert result["case"] == {"names": "case_a_flair", "mapping": "case_a_t2"}.get(form, "case_a")
 
 
@@ -307,3 +310,56 @@ def test_conventions_of_real_cases_are_told_apart(real_case, wrong):
     else:
         with pytest.raises(ValueError, match=f"`{wrong}` has .*would fit: .*'{entry['label_convention']}'"):
             to_internal(stored, wrong)
+
+
+def test_what_is_not_as_expected_is_handed_on_and_logged_once(modalities, entry, volumes, write, caplog):
+    full = np.random.default_rng(0).uniform(1, 2, volumes["t1"].shape)
+    entry["images"]["t1"] = write(full, "full.nii.gz")
+    load = LoadCased(modalities)
+    for _ in range(2):
+        result = load({**entry, "doubts": "ADC.nii.gz is not used"})
+    said = result["doubts"].splitlines()
+    assert said[0] == "ADC.nii.gz is not used"
+    assert len(said) == 2 and said[1].startswith("the image of full.nii.gz has no background: 100%")
+    assert caplog.text.count("full.nii.gz has no background") == 1
+    assert LoadCased(modalities, fills=True)(entry)["doubts"] == ""
+    del entry["images"]["t1"]
+    assert load(entry)["doubts"] == ""
+
+
+@pytest.mark.parametrize("kind", ["copy", "hard link", "other type"])
+def test_one_image_under_two_names_is_refused_by_its_content(load, entry, volumes, write, tmp_path, kind):
+    other = tmp_path / "other.nii.gz"
+    if kind == "other type":
+        write(volumes["t1"].astype(np.float64), other.name)
+    else:
+        {"copy": shutil.copy, "hard link": os.link}[kind](entry["images"]["t1"], other)
+    entry["images"]["t2"] = str(other)
+    with pytest.raises(CaseError, match="case `case_a`: t1 and t2 are the same image, voxel by voxel.*other.nii.gz"):
+        load(entry)
+
+
+def test_two_channels_of_one_content_are_refused(load, volumes, write):
+    stack = np.stack([volumes[name] for name in ("flair", "t1", "t1", "t2")], axis=-1)
+    with pytest.raises(CaseError, match="t1ce and t1 are the same image.*stack.nii.gz"):
+        load({"case": "case_b", "image": write(stack, "stack.nii.gz")})
+
+
+def test_images_and_a_label_with_other_axes_are_read_without_interpolation(load, entry):
+    expected = load(entry)
+    for place, codes in (
+        (entry["images"], ("t2", "PIR")),
+        (entry["images"], ("t1ce", "RAS")),
+        (entry, ("label", "SLA")),
+    ):
+        key, axes = codes
+        image = nib.load(place[key])
+        wanted = nib.orientations.axcodes2ornt(axes)
+        place[key] = place[key].replace(".nii.gz", f"_{axes}.nii.gz")
+        nib.save(
+            image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(image.affine), wanted)), place[key]
+        )
+    found = load(entry)
+    for key in ("image", "label"):
+        assert torch.equal(found[key].as_tensor(), expected[key].as_tensor())
+        assert torch.equal(found[key].affine, expected[key].affine)

@@ -73,7 +73,7 @@ def test_voxels_that_are_not_finite_are_repaired_if_asked(modalities, entry, wri
         LoadCased(modalities)(entry)
     with caplog.at_level(logging.WARNING):
         image = LoadCased(modalities, non_finite="repair")(entry)["image"]
-    assert "case `case_a`: 2 NaN or infinite voxels" in caplog.text
+    assert "case `case_a`: the image of damaged.nii.gz: 2 NaN or infinite voxels set to the background" in caplog.text
     assert "damaged.nii.gz" in caplog.text
     assert np.array_equal(image[2].numpy(), np.nan_to_num(damaged, nan=0.0, posinf=0.0))
 

@@ -95,3 +95,17 @@ def test_a_stack_whose_slices_lie_along_another_axis_is_refused():
     ):
         transform(stack([11.0, 2.0, 2.0], (3, 8, 6)))
     assert transform(stack([1.0, 1.0, 1.0]))["image"].shape == (1, 8, 6, 3)  # cubes tell nothing
+
+
+@pytest.mark.parametrize("size", [130.0, 140.0])
+def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_made(size):
+    image = case()
+    image["image"].affine = torch.diag(torch.tensor([size, size, size, 1.0]))
+    small = CaseSpacingd("image", pixdim=[1.0, 1.0, 1.0])
+    voxels = 6 * size * 4 * size * 4 * size  # 211 and 263 million
+    assert voxels > 64e6
+    with pytest.raises(CaseError, match=r"are \[\d+, \d+, \d+\] at `spacing` .* at most 64 million.*allow.*image.nii"):
+        small(image)
+    coarse = size / 4
+    for options in ({"pixdim": [coarse] * 3}, {"pixdim": [size] * 3, "unusual_grids": "allow"}):
+        assert bool(torch.isfinite(CaseSpacingd("image", **options)(image)["image"][:2]).all())
