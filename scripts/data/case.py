@@ -8,6 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .case_error import CaseError
+
+LONGEST = 200  # bytes of a name; files have 255, and results and temporary files add to it
+SHOWN = 60  # characters of a name in a message
+
 
 @dataclass(frozen=True)
 class Case:
@@ -25,6 +30,9 @@ class Case:
         phantom: number of the simulated patient that is grown in place of reading files, see ``scripts.phantom.cases``.
         layout: the naming by which the files were found; no part of a datalist.
         more: further items of the entry, which are kept, such as ``patient``.
+
+    Raises:
+        CaseError: if the name cannot be that of a file: results are called after it.
     """
 
     name: str
@@ -37,9 +45,12 @@ class Case:
     layout: str | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_name(self.name)
+
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> Case:
-        """Take an entry of a datalist, or of what MONAI hands on; nothing is checked."""
+        """Take an entry of a datalist, or of what MONAI hands on; nothing but its name is checked."""
         more = dict(entry)
         images, channels = more.pop("images", None), more.pop("channels", None)
         return cls(
@@ -81,6 +92,23 @@ class Case:
         images = {name: file for name, file in self.images.items() if name in modalities}
         channels = tuple(name if name in modalities else None for name in self.channels)
         return replace(self, images=images, channels=channels)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that results could not be called after, or that would take them out of their folder.
+
+    Raises:
+        CaseError: naming what is wrong with it.
+    """
+    if name in (".", "..") or any(each in "/\\" or not each.isprintable() for each in name):
+        raise CaseError(
+            ascii(name)[1:-1][:SHOWN],
+            "results are called after the name of a case, and this cannot be the name of a file; expected one without "
+            "slashes and control characters",
+        )
+    size = len(name.encode("utf-8", "surrogatepass"))
+    if size > LONGEST:
+        raise CaseError(f"{name[:SHOWN]}…", f"its name has {size} bytes; expected at most {LONGEST}")
 
 
 def as_case(case: Case | Mapping[str, Any]) -> Case:

@@ -166,7 +166,9 @@ def _compile(pattern: str) -> re.Pattern:
         again = part == "{case}" and tokens[part] in parts
         parts.append("(?P=case)" if again else tokens.get(part, re.escape(part)))
     endings = "|".join(re.escape(ending) for ending in read_layout_file()["extensions"])
-    return re.compile(f"(?P<folder>(?:.*/)?){''.join(parts)}" + ("" if _is_image(pattern) else f"(?:{endings})"))
+    return re.compile(
+        f"(?P<folder>(?:.*/)?){''.join(parts)}" + ("" if _is_image(pattern) else f"(?:{endings})"), re.DOTALL
+    )
 
 
 def _texts(patterns: Mapping[str | None, str | list[str]]) -> list[str]:
