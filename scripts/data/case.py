@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Any
 
 from .case_error import CaseError
 
 LONGEST = 200  # bytes of a name; files have 255, and results and temporary files add to it
 SHOWN = 60  # characters of a name in a message
+FEW = 5  # files in a message
+DOUBTS = "doubts"  # key of what is not as expected of a case: sentences, a line for each
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Case:
         label_convention: name or mapping, what the values of the label mean.
         phantom: number of the simulated patient that is grown in place of reading files, see ``scripts.phantom.cases``.
         layout: the naming by which the files were found; no part of a datalist.
+        unused: images that lie beside those of the case and are none of its modalities by name; likewise.
         more: further items of the entry, which are kept, such as ``patient``.
 
     Raises:
@@ -43,6 +47,7 @@ class Case:
     label_convention: str | Mapping | None = None
     phantom: int | None = None
     layout: str | None = None
+    unused: tuple[str, ...] = ()
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -76,6 +81,15 @@ class Case:
             "phantom": self.phantom,
         }
         return {key: value for key, value in entry.items() if value not in (None, "", {}, [])} | dict(self.more)
+
+    def with_doubts(self) -> Case:
+        """Copy the case with a sentence about unused images in ``more``, from where it reaches the result."""
+        if not self.unused:
+            return self
+        names = ", ".join(PurePath(file).name for file in self.unused[:FEW])
+        more = f" and {len(self.unused) - FEW} others" if len(self.unused) > FEW else ""
+        doubt = f"{names}{more}: beside the images of this case, but their names do not say which they are; not used"
+        return replace(self, more={**self.more, DOUBTS: doubt})
 
     @property
     def listed(self) -> list[str]:

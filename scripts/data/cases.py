@@ -91,7 +91,7 @@ def find_patients(
     """
     failures: list[CaseError] = []
     found = find_cases(dataset_dir, layout=layout, modalities=modalities, patterns=patterns, failures=failures)
-    cases = [replace(case, label=None, label_convention=None).to_entry() for case in found]
+    cases = [replace(case, label=None, label_convention=None).with_doubts().to_entry() for case in found]
     return cases + [{"case": error.case, "failure": str(error)} for error in failures]
 
 

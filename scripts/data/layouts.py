@@ -21,7 +21,8 @@ from .case_error import CaseError
 from .datalist import check_case_names
 from .missing_rate import parse_pairs
 
-CUSTOM = "custom"
+CUSTOM, SYNONYMS = "custom", "synonyms"  # layouts that are not in the file
+BIDS = re.compile(r"(?P<case>sub-[^_]+(?:_ses-[^_]+)?)(?P<entities>(?:_[a-zA-Z]+-[^_]+)*)_(?P<suffix>[^_-]+)")
 logger = logging.getLogger(__name__)
 
 
@@ -33,8 +34,11 @@ class _Found:
     labels: list[str] = field(default_factory=list)
     channels: Sequence[str | None] | None = None  # modalities of a stacked image, which is the only one then
 
+    def paths(self) -> list[str]:
+        return [path for paths in (*self.images.values(), self.labels) for path in paths]
+
     def num_files(self) -> int:
-        return sum(len(paths) for paths in self.images.values()) + len(self.labels)
+        return len(self.paths())
 
 
 @lru_cache
@@ -61,7 +65,9 @@ def find_cases(
         folder: where to look.
         layout: a name in ``layouts.yaml``; ``custom`` (needs ``patterns``); or ``auto``: the patterns, if given,
             then in the folders where they match nothing, case by case, the layout that explains most of its files.
-        modalities: names to look for, in the order wanted; all that the layout knows by default.
+            Where synonyms of modalities explain more than any layout does, they decide.
+        modalities: names to look for, in the order wanted, each a synonym of itself; all that the layout knows by
+            default.
         patterns: file name of each modality, e.g. ``"flair=Flair_*.nii.gz,t1ce=T1c_*.nii.gz"`` or a mapping; without
             ``{case}`` each sub-folder is a case, with it (``"flair={case}_0000,..."``) the file name says which.
         label_pattern: file name of the label, in the same way; takes the place of the layout's own.
@@ -71,7 +77,8 @@ def find_cases(
         files: paths below the folder, with ``/``, to choose from; all that are there by default.
 
     Returns:
-        Cases sorted by name, with absolute paths and the ``layout`` of each; a channel of no use is ``None``.
+        Cases sorted by name, with absolute paths, the ``layout`` of each and images that are ``unused``; a channel of
+        no use is ``None``.
 
     Raises:
         ValueError: if nothing is found, or the arguments contradict each other.
@@ -82,12 +89,16 @@ def find_cases(
         raise ValueError(f"`{folder}` is not a folder; expected one that holds the images of one or more patients.")
     files = _list_files(root) if files is None else list(files)
     cases, wrong, left = [], [], files
-    groups = _layouts_to_try(layout, patterns, label_pattern, label_convention)
+    groups = _layouts_to_try(layout, patterns, label_pattern, label_convention, modalities)
     for group in groups:
         found = {name: _match(name, spec, root, left) for name, spec in group.items()}
-        for case, name in sorted(_choose_layouts(found).items()):
+        chosen = {case: (name, found[name][case]) for case, name in _choose_layouts(found).items()}
+        unused = _unused(left, {case: of_case for case, (_, of_case) in chosen.items()})
+        for case, (name, of_case) in sorted(chosen.items()):
             try:
-                cases += _described(case, name, found[name][case], group[name], root, modalities)
+                described = _described(case, name, of_case, group[name], root, modalities)
+                beside = tuple(str(root / path) for path in unused.get(case, ()))
+                cases += [replace(each, unused=beside) for each in described]
             except CaseError as error:
                 wrong.append(error)
         left = _in_other_folders(left, found)
@@ -119,7 +130,11 @@ def order_modalities(cases: Sequence[Case]) -> list[str]:
 
 
 def _layouts_to_try(
-    layout: str, patterns: str | Mapping[str, str] | None, label_pattern: str | None, label_convention: str | None
+    layout: str,
+    patterns: str | Mapping[str, str] | None,
+    label_pattern: str | None,
+    label_convention: str | None,
+    modalities: Sequence[str] | None,
 ) -> list[dict[str, dict]]:
     """Groups of layouts, name to description; a later group is for the folders where an earlier one matches nothing."""
     known = read_layout_file()["layouts"]
@@ -139,7 +154,19 @@ def _layouts_to_try(
     if layout != CUSTOM:
         names = [name for name in known if layout == name or (layout == "auto" and known[name].get("detected", True))]
         groups.append({name: {**known[name], **own} for name in names})
+    if layout == "auto":
+        groups[-1][SYNONYMS] = _synonyms(modalities, label_convention)
     return groups
+
+
+def _synonyms(modalities: Sequence[str] | None, label_convention: str | None) -> dict[str, Any]:
+    """Describe what names say by the synonyms of modalities alone; labels count where it is said what they mean."""
+    table = read_layout_file()["synonyms"]
+    images = {name: list(dict.fromkeys([name.lower(), *table.get(name, ())])) for name in modalities or table}
+    for name in table:
+        images.setdefault(name, table[name])  # so that an image of another one is not taken for this
+    labels = read_layout_file()["label_synonyms"] if label_convention else []
+    return {"images": images, "label": labels, "label_convention": label_convention}
 
 
 def _list_files(root: Path) -> list[str]:
@@ -155,7 +182,7 @@ def _list_files(root: Path) -> list[str]:
 
 
 def _is_image(path: str) -> bool:
-    return path.endswith(tuple(read_layout_file()["extensions"]))
+    return path.lower().endswith(tuple(read_layout_file()["extensions"]))
 
 
 def _compile(pattern: str) -> re.Pattern:
@@ -167,7 +194,7 @@ def _compile(pattern: str) -> re.Pattern:
         parts.append("(?P=case)" if again else tokens.get(part, re.escape(part)))
     endings = "|".join(re.escape(ending) for ending in read_layout_file()["extensions"])
     return re.compile(
-        f"(?P<folder>(?:.*/)?){''.join(parts)}" + ("" if _is_image(pattern) else f"(?:{endings})"), re.DOTALL
+        f"(?P<folder>(?:.*/)?){''.join(parts)}" + ("" if _is_image(pattern) else f"(?i:{endings})"), re.DOTALL
     )
 
 
@@ -178,6 +205,8 @@ def _texts(patterns: Mapping[str | None, str | list[str]]) -> list[str]:
 
 def _match(name: str, spec: dict, root: Path, files: list[str]) -> dict[str, _Found]:
     """Sort the files by case as one layout names them."""
+    if name == SYNONYMS:
+        return _match_synonyms(spec, root, files)
     roles = {**spec["images"], None: spec["label"]}
     pairs = [(role, text) for role in roles for text in _texts({role: roles[role]})]
     if len({"{case}" in text for _, text in pairs}) > 1:
@@ -192,6 +221,50 @@ def _match(name: str, spec: dict, root: Path, files: list[str]) -> dict[str, _Fo
     if "channels" in spec:
         return _with_channels(cases, spec, root, files)
     return cases if "{case}" in pairs[0][1] else _named_by_folder(cases, root)
+
+
+def _match_synonyms(spec: dict, root: Path, files: list[str]) -> dict[str, _Found]:
+    """Sort the files by case as the synonyms in their names say."""
+    roles = {word.lower(): role for role, words in spec["images"].items() for word in words}
+    roles |= dict.fromkeys(spec["label"], None)
+    words = "|".join(re.escape(word) for word in sorted(roles, key=len, reverse=True))
+    ending = re.compile(f"(?:(?P<case>.+?)[ _.-])?(?P<word>{words})", re.DOTALL | re.IGNORECASE)
+    found: dict[tuple[str, str], _Found] = {}
+    for path in filter(_is_image, files):
+        folder, name = str(PurePosixPath(path).parent), _stem(PurePosixPath(path).name)
+        bids = BIDS.fullmatch(name)
+        match = ending.fullmatch(name)
+        if bids:
+            case, role = bids["case"], roles.get(bids["suffix"].lower())
+            role = "t1ce" if role == "t1" and "_ce-" in (bids["entities"] or "").lower() else role
+        elif match:
+            case, role = match["case"] or "", roles[match["word"].lower()]
+        if (bids and bids["suffix"].lower() in roles) or match:
+            files_of = found.setdefault((folder, case), _Found())
+            (files_of.labels if role is None else files_of.images.setdefault(role, [])).append(path)
+    return _joined(found, root)
+
+
+def _joined(found: dict[tuple[str, str], _Found], root: Path) -> dict[str, _Found]:
+    """Name cases: by the beginning of the file names; by the folder where there is none, or another patient has it."""
+    cases: dict[str, _Found] = {}
+    for case in {case for _, case in found}:
+        folders = {folder: each for (folder, name), each in found.items() if name == case}
+        roles = [role for each in folders.values() for role in (*each.images, *(["label"] if each.labels else []))]
+        if case and len(set(roles)) == len(roles):  # e.g. labels in a folder of their own
+            whole = cases.setdefault(case, _Found())
+            for each in folders.values():
+                whole.images |= each.images
+                whole.labels += each.labels
+        else:
+            cases |= _named_by_folder({"" if folder == "." else folder: each for folder, each in folders.items()}, root)
+    return cases
+
+
+def _stem(name: str) -> str:
+    """Take the ending of an image off a file's name."""
+    endings = sorted(read_layout_file()["extensions"], key=len, reverse=True)
+    return next((name[: -len(ending)] for ending in endings if name.lower().endswith(ending)), name)
 
 
 def _named_by_folder(cases: dict[str, _Found], root: Path) -> dict[str, _Found]:
@@ -239,11 +312,18 @@ def _read_channels(file: Path, spec: dict) -> list[str]:
 def _choose_layouts(found: dict[str, dict[str, _Found]]) -> dict[str, str]:
     """Give each case that has an image the layout that explains most of its files, then most files of the folder."""
     total = {name: sum(case.num_files() for case in cases.values()) for name, cases in found.items()}
+    total[SYNONYMS] = -1  # which decide only where they explain more
     chosen: dict[str, str] = {}
     for name in sorted(found, key=total.__getitem__, reverse=True):
         for case, files in found[name].items():
             if files.images and (case not in chosen or files.num_files() > found[chosen[case]][case].num_files()):
                 chosen[case] = name
+    taken: set[str] = set()  # a file belongs to one case: of two layouts that name its case differently, the larger
+    for case in sorted(chosen, key=lambda case: -found[chosen[case]][case].num_files()):
+        paths = found[chosen[case]][case].paths()
+        if taken.intersection(paths):
+            del chosen[case]
+        taken.update(paths)
     return chosen
 
 
@@ -272,9 +352,29 @@ def _described(
 def _in_other_folders(files: list[str], found: dict[str, dict[str, _Found]]) -> list[str]:
     """Files of the folders from which no image was read: a misspelt name must not lose a patient silently."""
     cases = [case for cases in found.values() for case in cases.values() if case.images]
-    paths = [path for case in cases for paths in (*case.images.values(), case.labels) for path in paths]
+    paths = [path for case in cases for path in case.paths()]
     read = {PurePosixPath(path).parent for path in paths}
     return [path for path in files if PurePosixPath(path).parent not in read]
+
+
+def _unused(files: list[str], chosen: dict[str, _Found]) -> dict[str, list[str]]:
+    """Find by case the images in its folders that no name explains; of a folder of several, those called after it."""
+    taken = {path for found in chosen.values() for path in found.paths()}
+    cases: dict[PurePosixPath, set[str]] = {}  # by folder
+    for case, found in chosen.items():
+        for path in found.paths():
+            cases.setdefault(PurePosixPath(path).parent, set()).add(case)
+    unused: dict[str, list[str]] = {}
+    for path in files:
+        name, here = PurePosixPath(path).name, cases.get(PurePosixPath(path).parent, set())
+        if not _is_image(path) or path in taken or not here:
+            continue
+        owners = here if len(here) == 1 else {each for each in here if re.match(f"{re.escape(each)}[ _.-]", name)}
+        if not owners:
+            logger.warning("`%s` is not used: its name says neither which image it is, nor of which case", path)
+        for case in sorted(owners, key=len)[-1:]:
+            unused.setdefault(case, []).append(path)
+    return unused
 
 
 def _nothing_found(root: Path, groups: list[dict], files: list[str], modalities: Sequence[str] | None) -> str:

@@ -46,8 +46,6 @@ def describe_patient(
     if isinstance(source, PATHS) and not os.path.isdir(os.path.expanduser(source)):
         file = _existing(source, case or case_name(source))
         return Case(case or case_name(file), image=file, channels=tuple(modalities))
-    if patterns is None and layout == "auto":
-        patterns = {name: name for name in modalities}
     if isinstance(source, PATHS):
         return _found(os.path.expanduser(source), None, modalities, layout, patterns, case)
     if not isinstance(source, Sequence) or not source or not all(isinstance(each, PATHS) for each in source):
@@ -130,7 +128,8 @@ def _found(
         )
     endings = read_layout_file()["extensions"]
     named = next((patient.name.removesuffix(each) for each in endings if patient.name.endswith(each)), patient.name)
-    return Case(case or named, patient.images, patient.image, patient.channels)
+    found_as = Case(case or named, patient.images, patient.image, patient.channels, unused=patient.unused)
+    return found_as.with_doubts()
 
 
 def _existing(file: str | os.PathLike, case: str) -> str:

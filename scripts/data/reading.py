@@ -108,7 +108,7 @@ class ImageFile:
 
 def _check_compression(file: str) -> None:
     """Read a gzip file to its checksum, which readers stop short of: they take damaged voxels as they come."""
-    if file.endswith(".gz"):
+    if file.lower().endswith(".gz"):
         with gzip.open(Path(file).expanduser()) as stream:
             while stream.read(1 << 20):
                 pass

@@ -16,6 +16,7 @@ from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.utils import convert_to_tensor
 
+from ..data.case import DOUBTS
 from ..data.headers import image_like
 from ..data.label_conventions import from_internal, get_convention
 from ..data.reading import file_of
@@ -23,7 +24,6 @@ from ..evaluation.expectation import ExpectedPerformance
 from ..evaluation.origin import SYNTHETIC_ONLY, origin_in_words, origin_of, synthetic_only
 from ..metrics.regions import volumes_ml
 from ..modalities import acquired_in, subset_name
-from ..transforms.load import DOUBTS
 from ..utils.files import replacing, write_json
 from .cases import cases_of
 

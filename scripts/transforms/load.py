@@ -15,7 +15,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import look_up_option
 
-from ..data.case import Case
+from ..data.case import DOUBTS, Case
 from ..data.case_error import CaseError
 from ..data.label_conventions import get_convention, to_internal
 from ..data.reading import (
@@ -33,7 +33,6 @@ from ..data.request import Request, understand
 from ..utils.flags import as_flag
 
 PLAIN_TYPES = (str, int, float, bool)  # what collates whatever its value is
-DOUBTS = "doubts"  # key of what is not as expected of a case: sentences, a line for each
 
 logger = logging.getLogger(__name__)
 

@@ -364,8 +364,94 @@ def test_real_cases_of_two_layouts_are_told_apart():
     found = {e.name: (e.layout, e.label_convention, list(e.images)) for e in entries}
     two = ("custom", "brats2015", ["flair", "t1ce"])
     assert found == {
+        "TCGA-FG-6692": ("synonyms", None, ["flair", "t1ce", "t1", "t2"]),
         "BraTS-GLI-00000-000": ("brats2023", "brats2023", ["flair", "t1ce", "t1", "t2"]),
         "brats_2013_pat0005_1": two,
         "brats_2013_pat0006_1": two,
     }
-    assert all(Path(path).is_file() for e in entries for path in (*e.files, e.label))
+    assert all(Path(path).is_file() for e in entries for path in (*e.files, *filter(None, [e.label])))
+
+
+NAMES = ["flair", "t1ce", "t1", "t2"]
+
+
+def found_in(root, *files, **how):
+    return {case.name: short([case], root)[case.name]["images"] for case in find_cases(make(root, *files), **how)}
+
+
+@pytest.mark.parametrize(
+    ("flair", "t1ce", "t1", "t2"),
+    [
+        ("P1_FLAIR", "P1_T1C", "P1_T1", "P1_T2"),
+        ("P1-t2f", "P1-T1Gd", "P1-T1w", "P1-T2w"),
+        ("P1_T2_FLAIR", "P1_t1_post", "P1_T1_pre", "P1_t2"),
+        ("P1.Flair", "P1.T1CE", "P1.T1", "P1.T2"),
+        ("P1_t2flair", "P1_T1post", "P1_t1n", "P1_T2W"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".nii.gz", ".NII.GZ", ".nii"])
+@pytest.mark.parametrize("folder", ["P1/", ""])
+def test_names_in_circulation_are_recognised_in_any_case(tmp_path, flair, t1ce, t1, t2, ending, folder):
+    files = {name: f"{folder}{stem}{ending}" for name, stem in zip(NAMES, (flair, t1ce, t1, t2), strict=True)}
+    assert found_in(tmp_path, *files.values()) == {"P1": files}
+
+
+def test_bids_names_say_patient_and_visit_first_and_contrast_agent_between(tmp_path):
+    start = "sub-01/ses-2/anat/sub-01_ses-2"
+    files = {
+        "flair": f"{start}_acq-space_FLAIR.nii.gz",
+        "t1ce": f"{start}_ce-gadolinium_T1w.nii.gz",
+        "t1": f"{start}_run-1_T1w.nii.gz",
+        "t2": f"{start}_T2w.nii.gz",
+    }
+    other = {"flair": "sub-02/anat/sub-02_FLAIR.nii.gz"}
+    found = found_in(tmp_path, *files.values(), *other.values(), f"{start}_dir-AP_dwi.nii.gz")
+    assert found == {"sub-01_ses-2": files, "sub-02": other}
+
+
+def test_names_of_a_modality_alone_belong_to_the_folder(tmp_path):
+    files = ["A/T1C.nii.gz", "A/flair.nii", "B/scan_T1w.nii.gz", "C/scan_T1w.nii.gz"]
+    assert found_in(tmp_path, *files) == {
+        "A": {"flair": files[1], "t1ce": files[0]},
+        "B": {"t1": files[2]},
+        "C": {"t1": files[3]},
+    }
+
+
+def test_a_layout_that_explains_as_much_goes_before_synonyms(tmp_path):
+    make(tmp_path, "A_1/A_1_flair.nii.gz", "A_1/A_1_t1.nii.gz", "A_1/A_1_seg.nii.gz", "B/B_T1Gd.nii", "B/B_T2w.nii")
+    assert {case.name: (case.layout, bool(case.label)) for case in find_cases(tmp_path)} == {
+        "A_1": ("brats2021", True),
+        "B": ("synonyms", False),
+    }
+
+
+def test_labels_beside_synonyms_count_where_it_is_said_what_they_mean(tmp_path):
+    make(tmp_path, "P1_T1Gd.nii.gz", "P1_T2w.nii.gz", "P1_Seg.nii.gz")
+    (case,) = find_cases(tmp_path, label_convention="brats2023")
+    assert Path(case.label).name == "P1_Seg.nii.gz" and case.label_convention == "brats2023" and not case.unused
+    (case,) = find_cases(tmp_path)
+    assert case.label is None and [Path(file).name for file in case.unused] == ["P1_Seg.nii.gz"]
+
+
+def test_two_candidates_for_one_modality_are_an_error(tmp_path):
+    make(tmp_path, "P1_FLAIR.nii.gz", "P1_T1Gd.nii.gz", "P1_T1_post.nii.gz")
+    with pytest.raises(CaseError, match="case `P1`: 2 files match `t1ce`, expected one"):
+        find_cases(tmp_path)
+
+
+def test_an_image_that_nothing_explains_is_named_with_its_case(tmp_path, caplog):
+    make(tmp_path, "A/A_flair.nii.gz", "A/A_ADC.NII.GZ", "A/notes.txt", "A/brainmask.nii")
+    make(tmp_path, "flat/P1_T1w.nii.gz", "flat/P1_SWI.nii.gz", "flat/P10_T1w.nii.gz", "flat/P10_DWI.nii.gz")
+    make(tmp_path, "flat/atlas.nii.gz")
+    found = {case.name: [Path(file).name for file in case.unused] for case in find_cases(tmp_path)}
+    assert found == {"A": ["A_ADC.NII.GZ", "brainmask.nii"], "P1": ["P1_SWI.nii.gz"], "P10": ["P10_DWI.nii.gz"]}
+    assert "`flat/atlas.nii.gz` is not used" in caplog.text
+
+
+def test_another_modality_is_not_taken_for_one_that_is_asked_for(tmp_path):
+    files = ["P1_T2_FLAIR.nii.gz", "P1_T1w.nii.gz"]
+    assert found_in(tmp_path, *files, modalities=["t1", "t2"]) == {"P1": {"t1": files[1]}}
+    assert found_in(tmp_path, "P1_LGE.nii.gz", modalities=["lge", "t1"]) == {
+        "P1": {"lge": "P1_LGE.nii.gz", "t1": files[1]}
+    }

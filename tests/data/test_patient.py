@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,9 @@ def test_own_patterns_recognise_a_folder_and_a_list(tmp_path):
     paths = make(tmp_path / "visit", "Flair_x.nii.gz", "T2_x.nii.gz", "mask.nii.gz")
     how = {"patterns": {"flair": "Flair_*", "t2": "T2_*"}}
     expected = Case("visit", {"flair": paths[0], "t2": paths[1]})
-    assert describe_patient(tmp_path / "visit", NAMES, **how) == expected
+    found = describe_patient(tmp_path / "visit", NAMES, **how)
+    assert replace(found, unused=(), more={}) == expected
+    assert found.more["doubts"].startswith("mask.nii.gz: beside the images of this case, but")
     assert describe_patient(paths[:2], NAMES, layout="custom", **how) == expected
 
 

@@ -268,7 +268,7 @@ def real_case(request, real_data, modalities):
     convention, names, enhancing = REAL[request.param]
     files = {name: f"{real_data}/{request.param}{rest}.nii.gz" for name, rest in names.items()}
     label = files.pop("label")
-    entry = {"case": request.param, "images": files, "label": label, "label_convention": convention}
+    entry = {"case": Path(request.param).name.rstrip("-"), "images": files, "label": label, "label_convention": convention}
     return entry, LoadCased(modalities)(entry), enhancing
 
 
@@ -363,3 +363,17 @@ def test_images_and_a_label_with_other_axes_are_read_without_interpolation(load,
     for key in ("image", "label"):
         assert torch.equal(found[key].as_tensor(), expected[key].as_tensor())
         assert torch.equal(found[key].affine, expected[key].affine)
+
+
+def test_a_folder_with_other_names_gives_the_same_image_and_names_what_is_left(load, entry, tmp_path):
+    expected = load(entry)["image"]
+    folder = tmp_path / "P1"
+    folder.mkdir()
+    names = {"flair": "P1_FLAIR.NII.GZ", "t1ce": "P1_T1C.nii.gz", "t1": "P1_T1.nii.gz", "t2": "P1_T2w.nii.gz"}
+    for name, file in entry["images"].items():
+        shutil.copy(file, folder / names[name])
+    shutil.copy(entry["images"]["t1"], folder / "P1_ADC.nii.gz")
+    for request in (str(folder), {"image": str(folder)}):
+        result = load(request)
+        assert torch.equal(torch.nan_to_num(result["image"]), torch.nan_to_num(expected))
+        assert result["doubts"].startswith("P1_ADC.nii.gz: beside the images of this case")
