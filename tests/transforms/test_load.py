@@ -268,7 +268,8 @@ def real_case(request, real_data, modalities):
     convention, names, enhancing = REAL[request.param]
     files = {name: f"{real_data}/{request.param}{rest}.nii.gz" for name, rest in names.items()}
     label = files.pop("label")
-    entry = {"case": Path(request.param).name.rstrip("-"), "images": files, "label": label, "label_convention": convention}
+    name = Path(request.param).name.rstrip("-")
+    entry = {"case": name, "images": files, "label": label, "label_convention": convention}
     return entry, LoadCased(modalities)(entry), enhancing
 
 
