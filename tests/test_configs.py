@@ -19,6 +19,8 @@ import yaml
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser
 from monai.transforms import Randomizable
 
+from scripts.engines.case_evaluator import root_cause
+
 CONFIGS = Path(__file__).parents[1] / "configs"
 BASES = ("train.yaml", "inference.yaml")
 FILES = sorted(file.name for file in CONFIGS.glob("*.yaml"))
@@ -209,6 +211,9 @@ def test_the_properties_that_monai_asks_for_are_there(workflow, data_of, tmp_pat
 
 COMBINATIONS = list(product(NETWORKS, SETTINGS))
 COMBINATIONS += [(network, "setting_idt.yaml", more) for network, more in product(NETWORKS, [*METHODS, *DATASETS])]
+# Of an early fusion, which has no encoder of a modality
+REFUSED = list(product(["network_dynunet.yaml", "network_segresnet.yaml"], ["method_ogm_ge.yaml", "method_pmr.yaml"]))
+COMBINATIONS = [files for files in COMBINATIONS if (files[0], files[-1]) not in REFUSED]
 
 
 @pytest.mark.parametrize("files", COMBINATIONS, ids="+".join)
@@ -233,6 +238,14 @@ def test_every_network_trains_in_every_setting_and_by_every_method(workflow, dat
     missing = run.parser.get_parsed_content("train::missing")
     by_chance = isinstance(missing, Randomizable) and PERFECT not in files  # a modality may be hidden both times
     assert len(still) <= (0.25 * len(weights) if by_chance else 0), f"these weights did not move: {still}"
+
+
+@pytest.mark.parametrize("files", REFUSED, ids="+".join)
+def test_a_method_that_needs_the_encoder_of_a_modality_is_refused_without_one(workflow, tmp_path, files):
+    run = workflow("train.yaml", *files, output_dir=str(tmp_path), patch_size=[18, 18, 18], max_epochs=1)
+    with pytest.raises(Exception) as caught:
+        run.run()
+    assert re.search("no encoder for each.*expected another.* than an early fusion", str(root_cause(caught.value)))
 
 
 def test_fine_tuning_is_at_the_scale_of_the_weights_that_ship():

@@ -153,6 +153,20 @@ def test_with_a_method_that_has_discriminators(train, tmp_path):
     assert resumed[2]["loss_consistency_weight"] > begun[1]["loss_consistency_weight"] > 0
 
 
+def test_with_gradients_that_are_modulated_and_prototypes_that_move(train, tmp_path):
+    files = ("train.yaml", "network_unet.yaml", "method_ogm_ge.yaml", "method_pmr.yaml")
+    kill = Events.ITERATION_COMPLETED(once=5)
+    settings = {"patch_size": [18, 18, 18], "max_epochs": 2, "val_interval": 9}
+    begun, resumed = kill_and_resume(train, tmp_path, *files, kill=kill, **settings)
+    assert (list(begun), list(resumed)) == ([1], [2])
+    kept = [
+        each["loss"]["terms.prototype_cross_entropy._extra_state"] for each in checkpoints(tmp_path / "part").values()
+    ]
+    before, after = (each["prototypes"] for each in kept)
+    assert after.isfinite().any() and not torch.equal(before.nan_to_num(), after.nan_to_num())
+    assert all(0 < resumed[2][f"modulation/{name}"] <= 1 for name in ("flair", "t1ce", "t1", "t2"))
+
+
 def test_another_seed_gives_other_numbers(train, trained, tmp_path):
     _, expected = trained
     epochs = train(tmp_path, seed=1, kill=Events.EPOCH_COMPLETED(once=1))

@@ -19,6 +19,7 @@ from .convolution import concatenate
 from .outputs import (
     ALIGNMENT,
     DEFAULT_PATHS,
+    ENCODED,
     FUSED,
     NARROWED,
     STUDENTS,
@@ -129,7 +130,7 @@ class IncompleteMultiModalNetwork(nn.Module):
         asked = set(DEFAULT_PATHS if paths is None else paths)
         if isinstance(self.alignment, NoAlignment):
             asked.discard(ALIGNMENT)
-        whole = asked & {UNIMODAL, STUDENTS, ALIGNMENT}  # of every acquired modality, available or not
+        whole = asked & {UNIMODAL, STUDENTS, ALIGNMENT, ENCODED}  # of every acquired modality, available or not
         features = self.encode(x, acquired if whole else available)
         found: dict[str, Any] = {}
         if FUSED in asked:
@@ -143,6 +144,8 @@ class IncompleteMultiModalNetwork(nn.Module):
             found[STUDENTS] = self.fuse_alone(features, acquired & ~(available & single))
         if ALIGNMENT in asked:
             found[ALIGNMENT] = self.alignment.compare(features, acquired)
+        if ENCODED in asked and hasattr(self, "encoders"):
+            found[ENCODED] = features[-1]
         if NARROWED in asked and narrowed_available is not None:
             found[NARROWED] = self.path(features, available & narrowed_available.to(available.device))
         return MultiModalOutput(acquired, available, **found)

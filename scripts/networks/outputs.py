@@ -16,7 +16,8 @@ STUDENTS = "students"  # the fused decoder, from each acquired modality alone
 NARROWED = "narrowed"  # the fused decoder, from a part of what is available
 TEACHER = "teacher"  # another network, from the whole image
 ALIGNMENT = "alignment"  # features and the anchor that they are pulled to
-PATHS = (FUSED, UNIMODAL, STUDENTS, NARROWED, TEACHER, ALIGNMENT)
+ENCODED = "encoded"  # the deepest features of each modality's encoder
+PATHS = (FUSED, UNIMODAL, STUDENTS, NARROWED, TEACHER, ALIGNMENT, ENCODED)
 DEFAULT_PATHS = (FUSED, UNIMODAL, ALIGNMENT)  # of a network in training mode that is asked for nothing in particular
 
 # How far features are from their anchor, see ``scripts.losses.anchor_alignment``; PLUS joins several to a sum.
@@ -97,6 +98,8 @@ class MultiModalOutput(NamedTuple):
         - narrowed: under a narrower availability
         - teacher: of another network on the same images
         - alignment: what an anchor alignment pulls, of the acquired modalities; ``None`` from a network without one
+        - encoded: ``(B, M, F_L, *S_L)`` deepest features of each modality; zero where not acquired; ``None`` from a
+          network without encoders
     """
 
     acquired: Tensor
@@ -110,3 +113,4 @@ class MultiModalOutput(NamedTuple):
     narrowed: PathOutput | None = None
     teacher: PathOutput | None = None
     alignment: AlignmentOutput | None = None
+    encoded: Tensor | None = None

@@ -265,11 +265,13 @@ def test_training_encodes_once_and_gives_the_paths_asked_for_and_no_others(build
     output = network(image, available, paths=["fused", "unimodal", "students", "narrowed"], narrowed_available=narrowed)
     assert counts == [1, 1, 1, 1], "once each, hidden ones too: their heads learn"
     given = {name for name, value in output._asdict().items() if value is not None and len(value) > 0}
-    assert given == set(output._fields) - {"teacher", "alignment"}  # RFNet by itself aligns nothing
+    assert given == set(output._fields) - {"teacher", "alignment", "encoded"}  # RFNet by itself aligns nothing
     only = network(image, available, paths=["fused"])
     assert counts == [2, 2, 2, 1], "nothing asked for what is hidden"
     assert only.unimodal is only.students is only.narrowed is only.alignment is None
     torch.testing.assert_close(only.fused, output.fused)
+    deepest = network(image, available, paths=["encoded"])
+    assert deepest.fused is None and torch.equal(deepest.encoded, network.encode(image, deepest.acquired)[-1])
     heads = network(image, available, paths=["unimodal"])
     assert heads.fused is None and heads.fused_features is None and len(heads.auxiliary) == 0
     torch.testing.assert_close(heads.unimodal, output.unimodal)
