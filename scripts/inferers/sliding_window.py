@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
+from math import prod
 from typing import Any, cast
 
 import torch
@@ -20,6 +21,7 @@ from .autocast import reduced_precision
 from .slice_axis import drop_slice_axis, restore_slice_axis
 
 NONE, OPPOSITE, EVERY = "none", "opposite", "all"  # flips
+Box = tuple[tuple[int, int], ...]  # start and stop along each axis
 WORDS = {NONE: NONE, OPPOSITE: OPPOSITE, EVERY: EVERY, "false": NONE, "true": EVERY}
 
 
@@ -126,6 +128,10 @@ def _read_flips(flips: bool | str) -> str:
 class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
     """Segment a case from several subsets of its modalities, encoding every window only once.
 
+    Each subset sees the image cropped to the foreground of its own modalities, as an inference from these alone does;
+    outside of it all probabilities are 0. Subsets with the same foreground, all those of aligned and skull-stripped
+    images, share their windows.
+
     Args:
         roi_size: window in voxels along each spatial axis.
         modalities: names in channel order.
@@ -171,25 +177,81 @@ class SubsetSlidingWindowInferer(IncompleteSlidingWindowInferer):
         of_subsets = cast(IncompleteMultiModalNetwork, network)
         acquired = self.acquired(inputs)
         subsets = self.subsets_for(acquired[0].cpu()).to(acquired.device)
-        available = acquired if self.observers else subsets.any(dim=0, keepdim=True)  # what no subset has may be spared
-
-        def predict(window: Tensor) -> Tensor:
-            image = drop_slice_axis(window, self.spatial_dims)
-            with reduced_precision(window.device, self.precision):
-                features = of_subsets.encode(image, available.expand(window.shape[0], -1))
-                for observe in self.observers:
-                    observe(features, acquired)
-                logits = [self._fuse(of_subsets, features, subset) for subset in subsets]
-            probabilities = torch.cat([each.float().softmax(dim=1) for each in logits], dim=1)
-            return restore_slice_axis(probabilities, window)  # (b, K * C, *roi)
-
-        probabilities = self.slide(inputs, predict).unflatten(1, [len(subsets), -1])
+        boxes = foreground_boxes(inputs, subsets)
+        parts = {box: [k for k, each in enumerate(boxes) if each == box] for box in dict.fromkeys(boxes)}
+        whole = tuple((0, length) for length in inputs.shape[2:])
+        largest = max(parts, key=lambda box: prod(stop - start for start, stop in box))
+        found = []
+        for box, members in parts.items():
+            cropped = inputs if box == whole else inputs[(slice(None), slice(None), *_slices(box))]
+            observers = self.observers if box == largest else []  # which see a case once
+            found.append(self._in_windows(cropped, of_subsets, subsets[members], acquired, observers))
+        probabilities = found[0] if list(parts) == [whole] else _placed(found, parts, inputs.shape[2:])
         for observe in self.probability_observers:
             for case in convert_to_tensor(probabilities, track_meta=False):
                 observe(case, subsets)
         return probabilities
 
+    def _in_windows(
+        self,
+        inputs: Tensor,
+        of_subsets: IncompleteMultiModalNetwork,
+        subsets: Tensor,
+        acquired: Tensor,
+        observers: Sequence[Callable[[list[Tensor], Tensor], None]],
+    ) -> Tensor:
+        """Segment ``(B, M, *S)`` from each of ``subsets`` ``(K, M)``, all in the same windows: ``(B, K, C, *S)``."""
+        available = acquired if observers else subsets.any(dim=0, keepdim=True)  # what no subset has may be spared
+
+        def predict(window: Tensor) -> Tensor:
+            image = drop_slice_axis(window, self.spatial_dims)
+            with reduced_precision(window.device, self.precision):
+                features = of_subsets.encode(image, available.expand(window.shape[0], -1))
+                for observe in observers:
+                    observe(features, acquired)
+                logits = [self._fuse(of_subsets, features, subset) for subset in subsets]
+            probabilities = torch.cat([each.float().softmax(dim=1) for each in logits], dim=1)
+            return restore_slice_axis(probabilities, window)  # (b, K * C, *roi)
+
+        return self.slide(inputs, predict).unflatten(1, [len(subsets), -1])
+
     @staticmethod
     def _fuse(network: IncompleteMultiModalNetwork, features: list[Tensor], subset: Tensor) -> Tensor:
         available = subset.expand(features[0].shape[0], -1)
         return network.fuse(network.align(features, available), available)
+
+
+def foreground_boxes(image: Tensor, subsets: Tensor) -> list[Box]:
+    """Bound the foreground of each subset's modalities: where one is neither 0 nor NaN.
+
+    Args:
+        image: ``(B, M, *S)``.
+        subsets: ``(K, M)`` bool.
+
+    Returns:
+        K boxes; the whole image for a subset without foreground.
+    """
+    plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+    inside = ((plain != 0) & plain.isfinite()).any(dim=0)  # (M, *S)
+    axes = range(1, inside.ndim)
+    profiles = [inside.any(dim=[other for other in axes if other != axis]) for axis in axes]  # (M, S_i) each
+    return [tuple(_extent((subset[:, None] & profile).any(dim=0)) for profile in profiles) for subset in subsets]
+
+
+def _slices(box: Box) -> tuple[slice, ...]:
+    return tuple(slice(start, stop) for start, stop in box)
+
+
+def _extent(profile: Tensor) -> tuple[int, int]:
+    places = profile.nonzero()
+    return (int(places[0]), int(places[-1]) + 1) if places.numel() else (0, len(profile))
+
+
+def _placed(found: Sequence[Tensor], parts: Mapping[Box, Sequence[int]], size: Sequence[int]) -> Tensor:
+    """Put what was found in boxes, ``(B, k, C, *box)`` each, into the whole, ``(B, K, C, *S)``."""
+    number = sum(map(len, parts.values()))
+    whole = found[0].new_zeros([found[0].shape[0], number, found[0].shape[2], *size])
+    for part, (box, members) in zip(found, parts.items(), strict=True):
+        for place, k in enumerate(members):
+            whole[:, k][(slice(None), slice(None), *_slices(box))] = part[:, place]
+    return whole

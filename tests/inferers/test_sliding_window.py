@@ -262,6 +262,37 @@ def test_every_subset_equals_a_run_of_its_own(rfnet, absent):
             assert agreement > 0.999, f"{subset_name(subset, NAMES)}: {agreement}"
 
 
+def test_each_subset_sees_the_foreground_of_its_own_modalities_as_a_run_on_these_alone_does(rfnet):
+    image = striped(size=(24, 16, 16))
+    image[:, 0, :6], image[:, 1, 18:], image[:, 2, ..., :4] = 0, 0, 0  # foregrounds that differ
+    inferer = SubsetSlidingWindowInferer([16, 16, 16], NAMES, overlap=0.25)
+    alone = IncompleteSlidingWindowInferer([16, 16, 16], overlap=0.25)
+    boxes = set()
+    with torch.no_grad():
+        together = inferer(image, rfnet)
+        for found, subset in zip(together[0], modality_subsets(3), strict=True):
+            inside = (image[0, subset] != 0).any(dim=0).nonzero()
+            box = tuple(
+                slice(int(low), int(high) + 1) for low, high in zip(inside.amin(0), inside.amax(0), strict=True)
+            )
+            shown = image[(slice(None), slice(None), *box)].clone()
+            shown[:, ~subset] = NAN
+            expected = torch.zeros_like(found)
+            expected[(slice(None), *box)] = alone(shown, rfnet)[0]
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+            boxes.add(str(box))
+    assert len(boxes) > 3
+
+
+def test_observers_see_a_case_once_though_its_subsets_have_different_foregrounds():
+    seen, image = [], striped(size=(12, 8, 8))
+    image[:, 0, :6] = 0
+    inferer, network = SubsetSlidingWindowInferer([12, 8, 8], NAMES, ["all", NAMES[0]]), Counting()
+    inferer.observers.append(lambda features, acquired: seen.append(features[0].shape[3:]))
+    inferer(image, network)
+    assert seen == [(12, 8, 8)] and len(network.encoded) == 2
+
+
 def test_a_window_is_encoded_once_however_many_subsets_there_are():
     network = Counting()
     SubsetSlidingWindowInferer([4, 8, 8], NAMES, overlap=0.0)(striped(), network)
