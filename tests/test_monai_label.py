@@ -73,7 +73,7 @@ def corrected(phantoms, tmp_path):
 def test_corrected_labels_are_learnt_from_without_a_datalist(workflow, corrected, tmp_path):
     places = {"dataset_dir": "", "bundle_root": str(tmp_path), "model_file": str(tmp_path / "model.pt")}
     data = {"train::dataset::data": corrected, "validate::dataset::data": []}  # so few that none is kept
-    run = workflow("train.yaml", **places, **data, max_epochs=3, val_interval=2)
+    run = workflow("train.yaml", **places, **data, max_epochs=3, val_interval=2, label_convention="monai_label")
     one, other = run.parser.get_parsed_content("validate::preprocessing")(corrected)
     assert torch.equal(one["label"], other["label"]), "3 and 4 are both the enhancing tumour"
     run.run()

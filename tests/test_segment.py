@@ -110,8 +110,8 @@ def test_a_patient_who_fails_does_not_spoil_the_next(segmenter, patient, phantom
 
 def test_three_lines_are_enough_and_options_are_ids_of_the_configuration(options, patient, tmp_path):
     output = tmp_path / "new" / "seg.nii"
-    result = segment(patient, output, **options, subset="flair", label_convention="brats2023", flips="true")
-    assert (result.report["subset"], result.report["label_convention"]) == ("flair", "brats2023")
+    result = segment(patient, output, **options, subset="flair", label_convention="brats2021", flips="true")
+    assert (result.report["subset"], result.report["label_convention"]) == ("flair", "brats2021")
     assert sorted(file.name for file in output.parent.iterdir()) == ["seg.json", "seg.nii"]
     assert json.loads(output.with_suffix(".json").read_text())["segmentation"] == "seg.nii"
     assert nib.load(output).shape == nib.load(patient["flair"]).shape

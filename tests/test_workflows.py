@@ -32,7 +32,8 @@ from scripts.networks.unimodal import ModalityEncoder
 
 ROOT = Path(__file__).parents[1]
 VALUES = {"brats2021": {0, 1, 2, 4}, "brats2023": {0, 1, 2, 3}}
-CLASSES = {"wt": [1, 2, 4], "tc": [1, 4], "et": [4]}  # values of brats2021 in each region
+CLASSES = {"wt": [1, 2, 3], "tc": [1, 3], "et": [3]}  # values of brats2023, the default, in each region
+OF_2021 = {"wt": [1, 2, 4], "tc": [1, 4], "et": [4]}  # of brats2021, as the labels of phantoms are
 # Axes of the file point back, down and to the right, voxels of 6 x 7 x 9 mm, turned by 10 degrees
 TURN = np.array([[0.985, -0.174, 0, 0], [0.174, 0.985, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 ODD_AFFINE = TURN @ np.array([[0, 0, 9.0, -80], [-6, 0, 0, 70], [0, -7, 0, 90], [0, 0, 0, 1]])
@@ -294,9 +295,9 @@ def segmented(workflow, trained, patients, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def segmented_from_two(workflow, trained, patients, tmp_path_factory):
-    """Segment the patients from FLAIR and T2, in the values of 2023."""
+    """Segment the patients from FLAIR and T2, in the values of 2021."""
     folder = tmp_path_factory.mktemp("from_two")
-    predict(workflow, trained[0] / "model.pt", patients, folder, subset="flair+t2", label_convention="brats2023")
+    predict(workflow, trained[0] / "model.pt", patients, folder, subset="flair+t2", label_convention="brats2021")
     return folder
 
 
@@ -307,7 +308,7 @@ def test_a_label_map_lies_on_the_grid_of_its_images(segmented, patients, patient
     assert result.shape == image.shape
     np.testing.assert_allclose(result.affine, image.affine, atol=1e-4)
     found = np.unique(voxels(segmented[0] / f"{patient}.nii.gz"))
-    assert set(found) <= VALUES["brats2021"]
+    assert set(found) <= VALUES["brats2023"]
     assert len(found) > 1, "nothing was found"
 
 
@@ -338,12 +339,12 @@ def test_the_report_of_a_patient_measures_its_label_map(segmented, patient):
 def test_a_subset_and_another_label_convention_can_be_asked_for(segmented, segmented_from_two):
     report = json.loads((segmented_from_two / "straight.json").read_text())
     assert (report["subset"], report["modalities_absent"]) == ("flair+t2", ["t1ce", "t1"])
-    assert report["label_convention"] == "brats2023"
+    assert report["label_convention"] == "brats2021"
     for patient in ("straight", "turned", "odd"):
-        assert set(np.unique(voxels(segmented_from_two / f"{patient}.nii.gz"))) <= VALUES["brats2023"]
+        assert set(np.unique(voxels(segmented_from_two / f"{patient}.nii.gz"))) <= VALUES["brats2021"]
     # the odd patient has no more than these two, so that only the values differ
     expected = voxels(segmented[0] / "odd.nii.gz")
-    np.testing.assert_array_equal(voxels(segmented_from_two / "odd.nii.gz"), np.where(expected == 4, 3, expected))
+    np.testing.assert_array_equal(voxels(segmented_from_two / "odd.nii.gz"), np.where(expected == 3, 4, expected))
     few, all_four = (voxels(folder / "straight.nii.gz") > 0 for folder in (segmented_from_two, segmented[0]))
     assert (few != all_four).any()
 
@@ -352,9 +353,8 @@ def test_evaluation_scores_what_inference_writes(evaluated, segmented_from_two, 
     # at the spacing of the files neither of them interpolates
     truth = voxels(patients / "straight" / "straight_seg.nii.gz")
     prediction = voxels(segmented_from_two / "straight.nii.gz")
-    prediction = np.where(prediction == 3, 4, prediction)
     rows = read_scores(evaluated[0] / "per_case.csv").set_index(["case", "subset", "region", "metric"])["value"]
-    for region, values in CLASSES.items():
+    for region, values in OF_2021.items():
         p, t = np.isin(prediction, values), np.isin(truth, values)
         assert t.any()
         dice = 2 * (p & t).sum() / (p.sum() + t.sum())
@@ -373,10 +373,34 @@ def test_evaluation_at_a_coarser_spacing_scores_what_inference_writes(workflow, 
     )
     rows = read_scores(tmp_path / "scores" / "per_case.csv").set_index(["case", "subset", "region", "metric"])["value"]
     for region, values in CLASSES.items():
-        p, t = np.isin(prediction, values), np.isin(truth, values)
+        p, t = np.isin(prediction, values), np.isin(truth, OF_2021[region])
         assert p.any()
         dice = 2 * (p & t).sum() / (p.sum() + t.sum())
         assert rows["phantom_0004", subset, region, "dice"] == pytest.approx(dice, abs=1e-4)
+
+
+def test_evaluation_crops_as_inference_does_where_images_cover_different_parts(workflow, trained, phantoms, tmp_path):
+    """FLAIR covers one half of the head and T1 the other, so that the crop of both is not that of either."""
+    first, _ = read_section(phantoms / "datalist.json", "testing")
+    folder, images = tmp_path / "patients" / "half", {}
+    folder.mkdir(parents=True)
+    for name, half in (("flair", slice(None, 8)), ("t1", slice(8, None))):
+        image = nib.load(first.images[name])
+        values = np.asarray(image.dataobj).copy()
+        values[half] = 0
+        images[name] = str(folder / f"half_{name}.nii.gz")
+        nib.save(nib.Nifti1Image(values, image.affine), images[name])
+    write_datalist(tmp_path / "datalist.json", {"testing": [replace(first, name="half", images=images)]}, list(images))
+    truth = voxels(first.label)
+    evaluate(workflow, trained[0] / "model.pt", tmp_path / "datalist.json", tmp_path / "scores", metrics=["dice"])
+    rows = read_scores(tmp_path / "scores" / "per_case.csv").set_index(["case", "subset", "region", "metric"])["value"]
+    for subset in ("flair", "t1", "flair+t1"):
+        predict(workflow, trained[0] / "model.pt", tmp_path / "patients", tmp_path / subset, subset=subset)
+        prediction = voxels(tmp_path / subset / "half.nii.gz")
+        for region, values in CLASSES.items():
+            p, t = np.isin(prediction, values), np.isin(truth, OF_2021[region])
+            dice = 2 * (p & t).sum() / (p.sum() + t.sum())
+            assert rows["half", subset, region, "dice"] == pytest.approx(dice, abs=1e-6)
 
 
 def test_inference_flips_as_the_evaluation_of_the_weights_did_unless_told_otherwise(
@@ -406,7 +430,7 @@ def test_inference_flips_as_the_evaluation_of_the_weights_did_unless_told_otherw
         for folder in (tmp_path / "scores", evaluated[0])
     )
     for region, values in CLASSES.items():
-        p, t = np.isin(prediction, values), np.isin(truth, values)
+        p, t = np.isin(prediction, values), np.isin(truth, OF_2021[region])
         key = ("phantom_0004", subset, region, "dice")
         assert rows[key] == pytest.approx(2 * (p & t).sum() / (p.sum() + t.sum()), abs=2e-3)
     key = ("phantom_0004", subset, "wt", "dice")

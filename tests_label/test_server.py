@@ -57,7 +57,7 @@ def test_whoever_asks_for_the_models_is_told_what_the_weights_are_for(server):
 
 def test_a_client_is_shown_what_it_may_change(server):
     config = server("GET", "/info/").json()["models"][NAME]["config"]
-    shown = {"subset": "all", "channels": ",".join(MODALITIES), "result_label_convention": "brats2021"}
+    shown = {"subset": "all", "channels": ",".join(MODALITIES), "result_label_convention": "brats2023"}
     assert config.items() >= {**shown, "result_extension": ".nii.gz", "model_filename": "model.pt"}.items()
     assert NAME in server("GET", "/info/").json()["trainers"]
 
@@ -124,14 +124,16 @@ def test_a_request_may_name_the_channels_of_its_file(server, phantoms, segmented
     check(server.infer(f"&image={file}", {"channels": channels}), expected)
 
 
-def test_3d_slicer_gets_an_nrrd_and_may_ask_for_consecutive_values(server, segmented, studies):
+def test_3d_slicer_gets_an_nrrd_with_consecutive_values_and_may_ask_for_others(server, segmented, studies):
     expected = segmented({"image": str(studies / "case3.nii.gz"), "channels": MODALITIES})
-    sent = {"result_extension": ".nrrd", "result_dtype": "uint8", "result_label_convention": "brats2023"}
+    sent = {"result_extension": ".nrrd", "result_dtype": "uint8"}
     answer = SimpleITK.ReadImage(server.infer(CASE3, sent))
     assert answer.GetPixelIDTypeAsString() == "8-bit unsigned integer"
     found = SimpleITK.GetArrayFromImage(answer).T
     assert found.max() == 3
-    np.testing.assert_array_equal(np.where(found == 3, 4, found), np.asarray(expected.dataobj))
+    np.testing.assert_array_equal(found, np.asarray(expected.dataobj))
+    other = SimpleITK.ReadImage(server.infer(CASE3, {**sent, "result_label_convention": "brats2021"}))
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(other).T, np.where(found == 3, 4, found))
     corner = answer.TransformIndexToPhysicalPoint((0, 0, 0))  # ITK's world points left and back
     np.testing.assert_allclose(corner * np.array([-1, -1, 1]), expected.affine[:3, 3], rtol=0, atol=1e-4)
 

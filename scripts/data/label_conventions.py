@@ -26,12 +26,14 @@ class LabelConvention:
         read: internal class of every value that a file may have.
         write: value that a file gets for every internal class.
         class_names: what internal classes are; those of another task have other names.
+        either: values of which a file has one alone.
     """
 
     name: str
     read: Mapping[int, int]
     write: Mapping[int, int]
     class_names: Mapping[int, str]
+    either: frozenset[int] = frozenset()
 
     @property
     def dtype(self) -> np.dtype:
@@ -92,7 +94,8 @@ def _build(name: str, mapping: Mapping) -> LabelConvention:
             f"label convention `{name}` reads {read} and writes {write}; expected one of the values read for each "
             "class. Where several values are one class, say under `write` which of them is written."
         )
-    return LabelConvention(name, read, {label: value for value, label in write.items()}, class_names)
+    either = frozenset(int(value) for value in nested.get("either", ()))
+    return LabelConvention(name, read, {label: value for value, label in write.items()}, class_names, either)
 
 
 def to_internal(
@@ -114,7 +117,8 @@ def to_internal(
     chosen = get_convention(convention, conventions)
     found = _integers(array, chosen)
     counts = np.bincount(found.ravel() + 1)  # shifted by one, so that "below zero" is counted too
-    if not set((np.flatnonzero(counts) - 1).tolist()) <= set(chosen.read):
+    there = set((np.flatnonzero(counts) - 1).tolist())
+    if not there <= set(chosen.read) or len(there & chosen.either) > 1:
         values = {int(value) for value in np.unique(np.rint(array)).tolist()}
         raise ValueError(_misfit(values, chosen, conventions))
     table = np.zeros(max(chosen.read) + 1, dtype=np.uint8)
@@ -140,12 +144,18 @@ def _integers(array: np.ndarray, convention: LabelConvention) -> np.ndarray:
 def _misfit(values: set[int], convention: LabelConvention, conventions: Mapping[str, Mapping] | None) -> str:
     """Say what was found, what was expected, and which conventions would fit."""
     names = convention_names(conventions)
-    fitting = [name for name in names if values <= set(get_convention(name, conventions).read)]
+    fitting = [name for name in names if _fits(values, get_convention(name, conventions))]
+    alone = f", of {' and '.join(map(str, sorted(convention.either)))} one alone" if convention.either else ""
     return (
-        f"the label has the values {sorted(values)}, but convention `{convention.name}` has {sorted(convention.read)}; "
+        f"the label has the values {sorted(values)}, but convention `{convention.name}` has {sorted(convention.read)}"
+        f"{alone}; "
         f"{'conventions that would fit: ' + str(fitting) if fitting else 'no known convention fits'}. "
         "See `label_convention` in the datalist."
     )
+
+
+def _fits(values: set[int], convention: LabelConvention) -> bool:
+    return values <= set(convention.read) and len(values & convention.either) < 2
 
 
 def from_internal(

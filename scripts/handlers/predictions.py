@@ -43,7 +43,7 @@ class PredictionWriter:
         output_dir: folder of the results, made if need be.
         modalities: names in channel order.
         regions: name of each region to the classes it unites.
-        label_convention: name of the convention that label maps are written in, e.g. ``"brats2021"``.
+        label_convention: name of the convention that label maps are written in, e.g. ``"brats2023"``.
         expected: says what to expect of a subset of modalities; ``None`` for reports without it.
         model_file: the weights; ``None`` for reports without what they were trained on.
 
@@ -56,7 +56,7 @@ class PredictionWriter:
         output_dir: str,
         modalities: Sequence[str],
         regions: Mapping[str, Sequence[int]],
-        label_convention: str = "brats2021",
+        label_convention: str = "brats2023",
         expected: ExpectedPerformance | None = None,
         model_file: str | None = None,
     ) -> None:

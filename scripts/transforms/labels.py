@@ -36,7 +36,7 @@ class ToLabelConventiond(MapTransform):
     def __init__(
         self,
         keys: KeysCollection = "pred",
-        convention: str | Mapping = "brats2021",
+        convention: str | Mapping = "brats2023",
         conventions: Mapping[str, Mapping] | None = None,
         allow_missing_keys: bool = False,
         convention_key: str | None = None,

@@ -17,7 +17,7 @@ from monai.utils import look_up_option
 
 from ..data.case import DOUBTS, Case
 from ..data.case_error import CaseError
-from ..data.label_conventions import get_convention, to_internal
+from ..data.label_conventions import convention_names, get_convention, to_internal
 from ..data.reading import (
     REFUSE,
     ImageFile,
@@ -188,7 +188,10 @@ class LoadCased(MapTransform):
             return None
         convention = case.label_convention or self.label_convention
         if not convention:
-            reason = "the entry names no `label_convention`, and the loader has none to fall back on"
+            reason = (
+                "nothing says what the values of the label mean; expected `label_convention` in its entry of the "
+                f"datalist, or as an option: one of {convention_names(self.conventions)}"
+            )
             raise CaseError(case.name, reason, case.label)
         values = self._read(case.label, case.name)
         try:

@@ -29,7 +29,10 @@ def test_a_copy_trains_what_it_serves_and_is_the_same_otherwise(tmp_path):
     differing = [str(path) for path in files if sha256(copy / path) != sha256(ROOT / path)]
     assert differing == ["configs/train.yaml"]
     lines = [(path / "configs" / "train.yaml").read_text().splitlines() for path in (copy, ROOT)]
-    assert [new.split(":")[0] for new, old in zip(*lines, strict=True) if new != old] == ["model_file"]
+    assert [new.split(":")[0] for new, old in zip(*lines, strict=True) if new != old] == [
+        "model_file",
+        "label_convention",
+    ]
     assert {path.name for path in files if path.parent.name == "models"} == {
         "README.md",
         "model.pt",

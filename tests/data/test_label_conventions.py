@@ -26,7 +26,8 @@ MEANINGS = {
     "brats2023": ([0, 1, 2, 3], [BACKGROUND, NCR, ED, ET]),
     "brats2024": ([0, 1, 2, 3, 4], [BACKGROUND, NCR, ED, ET, BACKGROUND]),
     "msd": ([0, 1, 2, 3], [BACKGROUND, ED, NCR, ET]),
-    "monai_label": ([0, 1, 2, 3, 4], [BACKGROUND, NCR, ED, ET, ET]),
+    "brats_peds": ([0, 1, 2, 3, 4], [BACKGROUND, ET, NCR, NCR, ED]),
+    "monai_label": ([0, 1, 2, 3], [BACKGROUND, NCR, ED, ET]),  # or 4 in the place of 3, see below
     "myops2020": ([0, 200, 500, 600, 1220, 2221], [BACKGROUND, MYO, LVB, RVB, EDEMA, SCAR]),
 }
 
@@ -70,8 +71,17 @@ def test_an_enhancing_tumour_of_2021_is_refused_as_2023_and_the_fitting_conventi
         to_internal(np.array([0, 1, 2, 4]), "brats2023")
     message = str(caught.value)
     assert "has the values [0, 1, 2, 4], but convention `brats2023` has [0, 1, 2, 3]" in message
-    assert "conventions that would fit: ['brats2015', 'brats2021', 'brats2024', 'monai_label']" in message
+    assert "conventions that would fit: ['brats2015', 'brats2021', 'brats2024', 'brats_peds', 'monai_label']" in message
     assert "`label_convention` in the datalist" in message
+
+
+def test_a_corrected_prediction_has_3_or_4_and_a_file_with_both_is_of_another_convention():
+    assert to_internal(np.array([0, 1, 2, 4]), "monai_label").tolist() == [BACKGROUND, NCR, ED, ET]
+    with pytest.raises(ValueError) as caught:
+        to_internal(np.array([0, 1, 2, 3, 4]), "monai_label")
+    message = str(caught.value)
+    assert "has [0, 1, 2, 3, 4], of 3 and 4 one alone" in message
+    assert "conventions that would fit: ['brats2015', 'brats2024', 'brats_peds']" in message
 
 
 @pytest.mark.parametrize("values", [[0, 7], [-1, 0], [0, 300], [0.0, 1e30]])

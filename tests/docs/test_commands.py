@@ -213,10 +213,6 @@ KNOWN: list[tuple[str, Tested | NotRun | str]] = [
     # MONAI Label: by `make label-test`
     (r"S=http://127\.0\.0\.1:8000; N=\S+|export MONAI_LABEL\S+=.*|monailabel .*", LABEL),
     (r"python -m scripts\.tools\.copy_bundle .*", by("tests/bundle/test_serving.py")),
-    (
-        r"sed -i 's/\^label_convention: brats2021/.*",
-        by(f"{SERVER}test_3d_slicer_gets_an_nrrd_and_may_ask_for_consecutive_values"),
-    ),
     (r"python -c \"import nibabel as nib; .*", HERE),
     (r"curl \$S/info/", by(f"{SERVER}test_a_client_is_shown_what_it_may_change")),
     (r"curl .*params=\{\"subset\".*", by(f"{SERVER}test_a_request_may_name_the_modalities_to_use")),

@@ -280,7 +280,7 @@ def test_a_network_that_diverged_fails_its_cases(tmp_path):
         fit(tmp_path / "fit", cases(), LogOdds(math.nan)),
         calibrate(tmp_path / "calibrate", cases(), LogOdds(math.nan)),
     ):
-        assert all("probabilities are not finite" in why for why in engine.failures.values())
+        assert all("the network's output is not finite" in why for why in engine.failures.values())
         assert len(engine.failures) == 2 and (report is None or report["num_cases"] == 0)
 
 

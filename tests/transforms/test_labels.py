@@ -62,5 +62,5 @@ def test_an_unknown_convention_is_found_at_once():
 
 
 def test_probabilities_are_not_a_class_map():
-    with pytest.raises(ValueError, match="classes that label convention `brats2021` cannot write"):
+    with pytest.raises(ValueError, match="classes that label convention `brats2023` cannot write"):
         ToLabelConventiond()({"pred": torch.full((1, 2, 2, 2), 0.25)})
