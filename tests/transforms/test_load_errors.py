@@ -119,7 +119,7 @@ def test_a_label_needs_a_convention(modalities, entry):
     del entry["label_convention"]
     with pytest.raises(
         CaseError,
-        match="case `case_a`: nothing says what the values of the label mean; expected `label_convention`.*case_a_seg.nii.gz",
+        match="case `case_a`: nothing says what the values of the label mean; expected `label_conv.*case_a_seg.nii.gz",
     ):
         LoadCased(modalities)(entry)
     assert LoadCased(modalities, label_convention="brats2021")(entry)["label"].max() == 3
