@@ -13,7 +13,8 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 
-from ..networks.outputs import MultiModalOutput
+from ..losses.objective import Objective
+from ..networks.outputs import UNIMODAL, MultiModalOutput
 from ..utils.flags import as_flag
 from .epoch_publisher import EpochPublisher, over_processes
 
@@ -31,10 +32,11 @@ class GradientModulationHandler(EpochPublisher):
         k_m   = 1 - tanh(strength rho_m)    if rho_m > 1, else 1
 
     and every gradient of the encoder becomes ``k_m gradient``, plus Gaussian noise of the gradient's own standard
-    deviation (of each parameter, before it is scaled) with ``noise``. ``k_m``, averaged over the epoch, is published as
-    ``modulation/<modality>``.
+    deviation (of each parameter, before it is scaled) with ``noise``. ``rho_m`` and ``k_m``, averaged over the epoch,
+    are published as ``discrepancy/<modality>`` and ``modulation/<modality>``.
 
     Args:
+        loss: the objective. While its state is warming up, nothing is modulated.
         network: which has an encoder for each modality, maybe wrapped.
         modalities: names in channel order.
         strength: of the modulation, from 0 (none), dimensionless.
@@ -45,7 +47,7 @@ class GradientModulationHandler(EpochPublisher):
 
     Raises:
         ValueError: if the network has no encoder for each modality, the strength is below 0, gradients are accumulated,
-            or, in training, nobody asks for the uni-modal heads.
+            or no term of the objective reads the uni-modal heads.
 
     Reference:
         Peng et al., Balanced Multimodal Learning via On-the-fly Gradient Modulation (OGM-GE), CVPR 2022: ratio for two
@@ -56,6 +58,7 @@ class GradientModulationHandler(EpochPublisher):
 
     def __init__(
         self,
+        loss: Objective,
         network: nn.Module,
         modalities: Sequence[str],
         strength: float = 0.3,
@@ -77,9 +80,14 @@ class GradientModulationHandler(EpochPublisher):
                 f"`accumulation_steps` is {accumulation_steps}; expected 1, since gradients are modulated batch by "
                 "batch. See configs/method_ogm_ge.yaml."
             )
-        self.encoders, self.modalities = encoders, list(modalities)
+        if UNIMODAL not in loss.paths:
+            raise ValueError(
+                f"gradients are modulated by the scores of the uni-modal heads, which no term of {list(loss.terms)} "
+                "reads; expected `loss::terms::unimodal::weight` above 0."
+            )
+        self.loss, self.encoders, self.modalities = loss, encoders, list(modalities)
         self.strength, self.noise, self.epochs, self.seed = strength, as_flag(noise, "noise"), epochs, int(seed)
-        self._sums = torch.zeros(len(self.modalities))
+        self._sums = torch.zeros(2, len(self.modalities))
         self._batches = 0
 
     def attach(self, engine: Engine) -> None:
@@ -87,18 +95,22 @@ class GradientModulationHandler(EpochPublisher):
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self._modulate)
 
     def begin(self, engine: Engine) -> None:
-        self._sums, self._batches = torch.zeros(len(self.modalities)), 0
+        self._sums, self._batches = torch.zeros_like(self._sums), 0
 
     def metrics(self, engine: Engine) -> Mapping[str, float]:
-        means = (self._sums / max(self._batches, 1)).tolist() if self._batches else []
-        return {f"modulation/{name}": mean for name, mean in zip(self.modalities, means, strict=False)}
+        if not self._batches:
+            return {}
+        rows = zip(("discrepancy", "modulation"), (self._sums / self._batches).tolist(), strict=True)
+        return {f"{row}/{name}": mean for row, means in rows for name, mean in zip(self.modalities, means, strict=True)}
 
     def _modulate(self, engine: Engine) -> None:
-        if self.epochs is not None and engine.state.epoch > self.epochs:
+        over = self.epochs is not None and engine.state.epoch > self.epochs
+        if over or self.loss.state.warming_up:
             return
         state: Any = engine.state
-        coefficients = self.coefficients(state.output[CommonKeys.PRED], state.output[CommonKeys.LABEL])
-        self._sums += coefficients
+        ratio = discrepancy(state.output[CommonKeys.PRED], state.output[CommonKeys.LABEL])
+        coefficients = torch.where(ratio > 1, 1 - torch.tanh(self.strength * ratio), 1)
+        self._sums += torch.stack([ratio, coefficients])
         self._batches += 1
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + engine.state.iteration) % LARGE)
         for encoder, coefficient in zip(self.encoders, coefficients.tolist(), strict=True):
@@ -116,30 +128,23 @@ class GradientModulationHandler(EpochPublisher):
             drawn = torch.randn(gradient.shape, generator=generator)
             gradient.add_(deviation * drawn.to(gradient))
 
-    @torch.no_grad()
-    def coefficients(self, output: MultiModalOutput, label: Tensor) -> Tensor:
-        """Give ``k_m`` of a batch, over all processes: ``(M,)`` on the CPU, in (0, 1].
 
-        Args:
-            output: of the network in training mode, with ``unimodal``.
-            label: ``(B, 1, *S)`` integers in 0..C-1.
+@torch.no_grad()
+def discrepancy(output: MultiModalOutput, label: Tensor) -> Tensor:
+    """Give ``rho_m`` of a batch, over all processes: ``(M,)`` on the CPU, from 0; 1 for one compared with nothing.
 
-        Raises:
-            ValueError: if the output has no ``unimodal``.
-        """
-        if output.unimodal is None:
-            raise ValueError(
-                "gradients are modulated by the scores of the uni-modal heads, which nobody asks for; expected "
-                "`loss::terms::unimodal::weight` above 0."
-            )
-        score = class_scores(output.unimodal, label)  # (B, M)
-        there = output.acquired.to(score)
-        others = there.sum(dim=1, keepdim=True) - there
-        compared = there * (others > 0)
-        mean = ((score * there).sum(dim=1, keepdim=True) - score * there) / others.clamp(min=1)
-        sums = over_processes(torch.stack([(score * compared).sum(dim=0), (mean * compared).sum(dim=0)])).cpu()
-        ratio = torch.where(sums[1] > EPSILON, sums[0] / sums[1].clamp(min=EPSILON), 1)
-        return torch.where(ratio > 1, 1 - torch.tanh(self.strength * ratio), 1)
+    Args:
+        output: of the network in training mode, with ``unimodal``.
+        label: ``(B, 1, *S)`` integers in 0..C-1.
+    """
+    assert output.unimodal is not None, "a term reads it, see GradientModulationHandler"
+    score = class_scores(output.unimodal, label)  # (B, M)
+    there = output.acquired.to(score)
+    others = there.sum(dim=1, keepdim=True) - there
+    compared = there * (others > 0)
+    mean = ((score * there).sum(dim=1, keepdim=True) - score * there) / others.clamp(min=1)
+    sums = over_processes(torch.stack([(score * compared).sum(dim=0), (mean * compared).sum(dim=0)])).cpu()
+    return torch.where(sums[1] > EPSILON, sums[0] / sums[1].clamp(min=EPSILON), 1)
 
 
 def class_scores(probabilities: Tensor, label: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ import torch
 from monai.utils.enums import CommonKeys
 from torch import nn
 
-from scripts.handlers.gradient_modulation import GradientModulationHandler, class_scores
+from scripts.handlers.gradient_modulation import GradientModulationHandler, class_scores, discrepancy
 from scripts.networks.outputs import MultiModalOutput
+from tests.objectives import objective_of
 
 NAMES = ["flair", "t1ce"]
 
@@ -37,8 +38,19 @@ def output_of(truth, acquired, label):
 LABEL = torch.tensor([[[0, 0, 0, 1]]])
 
 
-def handler_of(network=None, **options):
-    return GradientModulationHandler(network or Network(), NAMES, **{"strength": 0.3, "noise": False, **options})
+def handler_of(network=None, names=NAMES, loss=None, **options):
+    settings = {"strength": 0.3, "noise": False, **options}
+    return GradientModulationHandler(loss or objective_of(), network or Network(len(names)), names, **settings)
+
+
+def coefficients(output, label, names=NAMES, strength=0.3):
+    """What the gradients of the encoders are multiplied by."""
+    network = Network(len(names))
+    before = with_gradients(network)
+    modulate(handler_of(network, names, strength=strength), output, label)
+    ratios = [(p.grad / before[name]) for name, p in network.named_parameters() if name.startswith("encoders")]
+    assert all(float(each.max() - each.min()) < 1e-5 for each in ratios)
+    return [float(each.mean()) for each in ratios[::2]]
 
 
 def modulate(handler, output, label, iteration=1, epoch=1):
@@ -56,29 +68,24 @@ def with_gradients(network, value=None):
 
 
 def test_the_modality_ahead_alone_is_slowed_down_by_the_papers_coefficient():
-    found = handler_of().coefficients(output_of([[0.8, 0.4]], [[True, True]], LABEL), LABEL)
-    assert found.tolist() == [pytest.approx(1 - math.tanh(0.3 * 2)), 1]
+    found = coefficients(output_of([[0.8, 0.4]], [[True, True]], LABEL), LABEL)
+    assert found == [pytest.approx(1 - math.tanh(0.3 * 2)), 1]
 
 
 def test_of_several_modalities_each_is_compared_with_the_mean_of_the_others():
     names = ["flair", "t1ce", "t1", "t2"]
-    handler = GradientModulationHandler(Network(4), names, 0.5, noise=False)
-    found = handler.coefficients(output_of([[0.9, 0.5, 0.3, 0.1]], [[True] * 4], LABEL), LABEL)
-    assert found.tolist() == [
-        pytest.approx(1 - math.tanh(0.5 * 3)),
-        pytest.approx(1 - math.tanh(0.5 * 0.5 / (1.3 / 3))),
-        1,
-        1,
-    ]
+    found = coefficients(output_of([[0.9, 0.5, 0.3, 0.1]], [[True] * 4], LABEL), LABEL, names, 0.5)
+    expected = [1 - math.tanh(0.5 * 3), 1 - math.tanh(0.5 * 0.5 / (1.3 / 3)), 1, 1]
+    assert found == pytest.approx(expected)
 
 
 def test_samples_with_one_modality_and_absent_ones_have_no_part_in_it():
     label = LABEL.expand(3, -1, -1)
     alone = output_of([[0.8, 0.4], [0.1, 0.9], [0.9, 0.2]], [[True, True], [True, False], [False, True]], label)
-    found = handler_of().coefficients(alone, label)
-    assert found.tolist() == handler_of().coefficients(output_of([[0.8, 0.4]], [[True, True]], LABEL), LABEL).tolist()
+    pair = discrepancy(output_of([[0.8, 0.4]], [[True, True]], LABEL), LABEL)
+    assert discrepancy(alone, label).tolist() == pair.tolist() == pytest.approx([2, 0.5])
     nobody = output_of([[0.8, 0.4]], [[True, False]], LABEL)
-    assert handler_of().coefficients(nobody, LABEL).tolist() == [1, 1]
+    assert discrepancy(nobody, LABEL).tolist() == [1, 1] and coefficients(nobody, LABEL) == [1, 1]
 
 
 def test_gradients_of_the_encoder_ahead_are_scaled_and_all_others_left_exactly():
@@ -147,16 +154,29 @@ def test_what_cannot_be_modulated_is_refused_in_words(options, reason):
         handler_of(**options)
 
 
-def test_an_output_without_unimodal_heads_is_refused_in_words():
-    mask = torch.ones(1, 2, dtype=torch.bool)
-    with pytest.raises(ValueError, match="nobody asks for; expected `loss::terms::unimodal::weight` above 0"):
-        handler_of().coefficients(MultiModalOutput(mask, mask), LABEL)
+def test_an_objective_that_does_not_read_the_unimodal_heads_is_refused_before_the_run():
+    with pytest.raises(ValueError, match="which no term of .*fused.* reads; expected `loss::terms::unimodal::weight`"):
+        handler_of(loss=objective_of(unimodal=0.0))
 
 
-def test_the_metrics_of_an_epoch_are_the_mean_coefficients():
+def test_it_rests_while_the_objective_warms_up():
+    network, loss = Network(), objective_of()
+    before = with_gradients(network)
+    loss.state.warming_up = True
+    handler = handler_of(network, loss=loss, noise=True)
+    modulate(handler, output_of([[0.8, 0.4]], [[True, True]], LABEL), LABEL)
+    assert all(torch.equal(p.grad, before[name]) for name, p in network.named_parameters())
+    assert handler.metrics(None) == {}
+
+
+def test_the_metrics_of_an_epoch_are_the_mean_ratios_and_coefficients():
     handler = handler_of()
     handler.begin(None)
     for truth in ([[0.8, 0.4]], [[0.5, 0.5]]):
         modulate(handler, output_of(truth, [[True, True]], LABEL), LABEL)
-    found = handler.metrics(None)
-    assert found == {"modulation/flair": pytest.approx(1 - math.tanh(0.6) / 2), "modulation/t1ce": 1}
+    assert handler.metrics(None) == {
+        "discrepancy/flair": pytest.approx(1.5),
+        "discrepancy/t1ce": pytest.approx(0.75),
+        "modulation/flair": pytest.approx(1 - math.tanh(0.6) / 2),
+        "modulation/t1ce": 1,
+    }
