@@ -14,6 +14,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import yaml
 from monai.bundle import ConfigParser, ReferenceResolver, update_kwargs
 from monai.bundle.utils import ID_SEP_KEY, MERGE_KEY, merge_kv
 from monai.utils import ensure_tuple
@@ -117,7 +118,7 @@ def merge(files: str | Sequence[str], override: Mapping[str, Any]) -> tuple[Conf
         ValueError: if there is no file, a file has no content, or a key cannot be set.
     """
     found = find_files(files)
-    parts = [(Path(file).name, ConfigParser.load_config_file(file)) for file in found]
+    parts = [(Path(file).name, _load(file)) for file in found]
     if is_elsewhere(found) and any(BUNDLE_ROOT in (part or ()) for _, part in parts):
         parts.append(("the bundle's folder", {BUNDLE_ROOT: str(ROOT)}))
     parts.append((COMMAND_LINE, update_kwargs(None, **override)))
@@ -135,6 +136,16 @@ def merge(files: str | Sequence[str], override: Mapping[str, Any]) -> tuple[Conf
                 rules = "See docs/reference/configuration.md."
                 raise ValueError(f"{problem} Are all ids above it in the files before? {rules}") from error
     return parser, setters
+
+
+def _load(file: str) -> Any:
+    try:
+        return ConfigParser.load_config_file(file)
+    except (yaml.YAMLError, ValueError) as error:  # which show the place on lines of their own
+        raise ValueError(
+            f"{file} cannot be read as a configuration: {' '.join(str(error).split())}. Expected plain YAML or JSON: "
+            "names, numbers, lists and mappings, no tags."
+        ) from None
 
 
 def origin_of(id: str, setters: Sequence[tuple[str, str]]) -> str:

@@ -15,6 +15,7 @@ from .case_error import CaseError
 from .datalist import DATALIST_FILE, availability, read_section
 from .layouts import find_cases
 
+OPTIONAL_SECTION = "validation"  # which may be empty: a training then keeps its last weights
 logger = logging.getLogger(__name__)
 
 
@@ -36,7 +37,7 @@ def read_cases(
 
     Raises:
         FileNotFoundError: if the datalist is not there.
-        ValueError: if no case is complete, where only those are wanted.
+        ValueError: if there is no case, but for validation; if none is complete, where only those are wanted.
     """
     path = datalist_path(dataset_dir, datalist_file)
     if not path.is_file():
@@ -45,6 +46,8 @@ def read_cases(
             "See `dataset_dir` and `datalist_file` in the configuration."
         )
     cases = read_section(path, section, modalities)
+    if not cases and section != OPTIONAL_SECTION:
+        raise ValueError(f"section `{section}` of {path} lists no case; expected at least one.")
     if as_flag(complete, "complete"):
         cases = _complete(cases, modalities, f"section `{section}` of {path}")
     return [case.to_entry() for case in cases]

@@ -49,6 +49,8 @@ def read_section(datalist_file: str | os.PathLike, section: str, modalities: Seq
     if section not in sections:
         raise ValueError(f"datalist `{datalist_file}` has no section `{section}`; its sections are {sections}.")
     listed = content.get("modalities", modalities)
+    if listed is not None and not (isinstance(listed, (list, tuple)) and all(isinstance(name, str) for name in listed)):
+        raise ValueError(f"datalist `{datalist_file}` has `modalities` {listed!r}; expected a list of names.")
     _compare_names(datalist_file, listed, modalities)
     folder = os.path.realpath(os.path.dirname(os.path.abspath(datalist_file)))
     entries = [

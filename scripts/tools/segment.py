@@ -47,6 +47,9 @@ def main(
     try:
         modalities = read_configuration(config_file).get("modalities")
         files = {name: options.pop(name) for name in list(options) if name in modalities}
+        empty = [name for name, file in files.items() if isinstance(file, bool)]  # as Fire has an option without value
+        if empty:
+            raise ValueError(f"`--{empty[0]}` is given without a file; expected `--{empty[0]} FILE`.")
         read_configuration(config_file, **options)  # a misspelt modality is not known here either
         source = _source(files, patient, image, modalities)
         if channels is not None and image is None:

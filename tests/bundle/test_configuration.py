@@ -97,3 +97,13 @@ def test_classes_are_called_as_the_package_was_imported():
     assert changed == {id for id, value in here.items() if str(value).startswith("scripts.")}
     assert {there[id].replace(inside.PACKAGE, "scripts", 1) for id in changed} == {here[id] for id in changed}
     assert all(id.endswith("_target_") for id in changed) and len(changed) > 10
+
+
+@pytest.mark.parametrize("text", ["a: !!python/object/apply:os.system ['touch ran']", "a: [1, 2", "a: b: c"])
+def test_a_file_with_tags_or_that_is_no_yaml_is_refused_in_one_line_unrun(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(ValueError, match="own.yaml cannot be read as a configuration: .*Expected plain YAML") as error:
+        read("configs/train.yaml,own.yaml")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "ran").exists()

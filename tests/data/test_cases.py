@@ -119,3 +119,13 @@ def test_a_folder_without_patients_is_an_error(tmp_path):
         find_patients(str(tmp_path), NAMES)
     with pytest.raises(ValueError, match="is not a folder"):
         find_patients(str(tmp_path / "nowhere"), NAMES)
+
+
+@pytest.mark.parametrize("section", ["training", "testing"])
+def test_a_section_without_a_case_is_refused_but_for_validation(tmp_path, section):
+    (tmp_path / "datalist.json").write_text(json.dumps({section: [], "validation": []}))
+    with pytest.raises(
+        ValueError, match=f"section `{section}` of .*datalist.json lists no case; expected at least one"
+    ):
+        read_cases(section, ["t1"], str(tmp_path))
+    assert read_cases("validation", ["t1"], str(tmp_path)) == []

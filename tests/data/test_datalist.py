@@ -185,3 +185,10 @@ def test_simulated_absence_adds_to_real_absence_and_never_empties_a_case():
         [None, "t1"],
     ]
     assert untouched == ["b"]  # would have nothing left
+
+
+@pytest.mark.parametrize("modalities", [5, "flair", [1, 2], {"flair": 0}])
+def test_modalities_that_are_no_list_of_names_are_refused(tmp_path, modalities):
+    (tmp_path / "d.json").write_text(json.dumps({"training": [entry("a", "t1")], "modalities": modalities}))
+    with pytest.raises(ValueError, match=r"datalist `.*d.json` has `modalities` .*; expected a list of names"):
+        read_section(tmp_path / "d.json", "training", MODALITIES)

@@ -65,6 +65,7 @@ def test_a_folder_is_a_patient_too(options, files, tmp_path, monkeypatch):
         ([], "no modality given; expected one of: files by modality (any of --flair FILE --t1ce FILE"),
         (["--patient", "p", "--image", "i"], "patient and image given; expected one of"),
         (["--flair", "{t2}", "--t2", "{t2}"], "the same file is given for flair and t2"),
+        (["--flair", "--t2", "{t2}"], "`--flair` is given without a file; expected `--flair FILE`"),
         (["--t2={t2}", "--t2", "{t2}"], "--t2 is given more than once"),
         (["--flare", "{t2}"], "unknown option flare; expected modalities out of"),
         (["--t2", "nowhere.nii"], "there is no such file"),
