@@ -21,7 +21,7 @@ FEDERATED_REQUIREMENTS = $(REQUIREMENTS) requirements-federated.txt
 FEDERATED_STAMP = $(FEDERATED)/.installed-$(shell cat $(FEDERATED_REQUIREMENTS) | cksum | cut -d' ' -f1)
 INSTALLED = .venv-install
 
-.PHONY: demo test long-test export-test install-test lint setup clean label-setup label-test federated-setup federated-test
+.PHONY: demo test long-test export-test setup-prepare install-test lint setup clean label-setup label-test federated-setup federated-test
 .DEFAULT_GOAL := help
 
 help:
@@ -49,6 +49,9 @@ $(STAMP): $(TEST_REQUIREMENTS)
 	$(BIN)/$(PIP_INSTALL) -r requirements.txt -r requirements-dev.txt -r requirements-dicom.txt
 	$(BIN)/$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+setup-prepare: $(STAMP)
+	$(BIN)/$(PIP_INSTALL) -r requirements-prepare.txt
 
 label-setup: $(LABEL_STAMP)
 
