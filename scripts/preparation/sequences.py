@@ -21,8 +21,7 @@ NOT_GIVEN = ("", "no", "none", "n", "0", "null", "na", "n a", "without", "keine"
 NOBODY = "none"  # in place of a series, where the user wants none for a modality
 PROTON = "proton density"
 ALIKE = 0.1  # relative difference up to which two slices are as thick, or two pixels as large
-UNCLEAR = "nothing tells which"
-HOW = '--series "t1ce=7" by number or description'
+HOW = '--series "t1ce=7" by number or description, or "t1ce=none"'
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,7 @@ class Series:
         candidate: modality that the headers speak for.
         modality: that it is taken for; ``None`` where it is left out.
         reason: of that, in words.
+        undecided: it could be ``candidate`` as well as another series could, and nothing tells which to take.
     """
 
     number: int | None = None
@@ -85,6 +85,7 @@ class Series:
     candidate: str | None = None
     modality: str | None = None
     reason: str = ""
+    undecided: bool = False
 
     @property
     def name(self) -> str:
@@ -159,10 +160,9 @@ def taken(decided: Sequence[Series]) -> dict[str, Series]:
         ValueError: if nothing tells which of several to take, none is taken at all, or they are of several studies.
     """
     found = {each.modality: each for each in decided if each.modality is not None}
-    # the user's word for a modality leaves its rivals as candidates, each with a reason that says so
-    unclear = [each for each in decided if each.candidate and each.candidate not in found and UNCLEAR in each.reason]
-    if unclear:
-        rows = "; ".join(f"{each.candidate}: series {each.name} `{each.description}`" for each in unclear)
+    undecided = [each for each in decided if each.undecided]
+    if undecided:
+        rows = "; ".join(f"{each.candidate}: series {each.name} `{each.description}`" for each in undecided)
         raise ValueError(f"nothing in the headers tells which series to take ({rows}); say it: {HOW}.")
     if not found:
         rows = "; ".join(f"series {each.name} `{each.description}`: {each.reason}" for each in decided)
@@ -195,16 +195,17 @@ def recognise(series: Series, modalities: Sequence[str]) -> Series:
     Words come first (description, then protocol, then sequence name), and echo, repetition and inversion time must
     agree with them; a series without words goes by its times.
     """
+    series = replace(series, candidate=None, modality=None, undecided=False)
     why_not = _no_image(series)
     if why_not:
-        return replace(series, candidate=None, reason=why_not)
+        return replace(series, reason=why_not)
     contrast, reason = _contrast(series)
     if contrast is None:
-        return replace(series, candidate=None, reason=reason)
+        return replace(series, reason=reason)
     given, why = _after_agent(series) if contrast in AGENT else (False, "")
     name = AGENT[contrast] if given else contrast
     if name not in modalities:
-        return replace(series, candidate=None, reason=f"{name} ({reason}), which is not asked for")
+        return replace(series, reason=f"{name} ({reason}), which is not asked for")
     return replace(series, candidate=name, reason="; ".join(filter(None, (reason, why))))
 
 
@@ -374,7 +375,9 @@ def _take_best(decided: list[Series], rivals: Sequence[int], modality: str) -> N
         best = [last]
     if len(best) > 1:
         names = ", ".join(decided[i].name for i in best)
-        _leave_out(decided, best, f"{modality}, but {UNCLEAR} of the series {names} to take: {HOW}")
+        reason = f"{modality}, but nothing tells which of the series {names} to take: {HOW}"
+        for index in best:
+            decided[index] = replace(decided[index], modality=None, reason=reason, undecided=True)
     else:
         decided[best[0]] = replace(decided[best[0]], modality=modality)
     instead = "one of them" if len(best) > 1 else f"series {decided[best[0]].name}"

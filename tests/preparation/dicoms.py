@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import lru_cache
 from pathlib import Path
 
@@ -140,3 +141,56 @@ def write_patient(folder):
         written[modality] = turned(images[modality], plane, tilt)
         write_series(Path(folder, "Zwetschgenbaum", f"S{number}"), written[modality], number, description, headers)
     return written
+
+
+def item(**attributes):
+    """Make a dataset of attributes."""
+    made = Dataset()
+    for name, value in attributes.items():
+        setattr(made, name, value)
+    return made
+
+
+def write_enhanced(folder, image, number, description, repetition, echo):
+    """Write an image ``(X, Y, Z)`` as one enhanced MR file, its slices from the last to the first; the dataset."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    slices = write_series(Path(folder, "single"), image, number, description)
+    slices.reverse()
+    first = slices[0]
+    dataset = Dataset()
+    dataset.update(first)
+    moved = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "InstanceNumber")
+    for name in moved:
+        delattr(dataset, name)
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.4.1", generate_uid()
+    dataset.InstanceNumber, dataset.NumberOfFrames = 1, len(slices)
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "NONE"]
+    dataset.EchoPulseSequence, dataset.InversionRecovery, dataset.MRAcquisitionType = "SPIN", "NO", "2D"
+    dimension = generate_uid()
+    dataset.DimensionOrganizationSequence = [item(DimensionOrganizationUID=dimension)]
+    dataset.DimensionIndexSequence = [
+        item(DimensionOrganizationUID=dimension, DimensionIndexPointer=0x00200032, FunctionalGroupPointer=0x00209113)
+    ]
+    measures = item(PixelSpacing=first.PixelSpacing, SliceThickness=first.SliceThickness)
+    shared = item(
+        PixelMeasuresSequence=[measures],
+        PlaneOrientationSequence=[item(ImageOrientationPatient=first.ImageOrientationPatient)],
+        MRTimingAndRelatedParametersSequence=[item(RepetitionTime=repetition)],
+        MREchoSequence=[item(EffectiveEchoTime=echo)],
+    )
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    dataset.PerFrameFunctionalGroupsSequence = [
+        item(
+            FrameContentSequence=[item(DimensionIndexValues=[index], InStackPositionNumber=index, StackID="1")],
+            PlanePositionSequence=[item(ImagePositionPatient=each.ImagePositionPatient)],
+        )
+        for index, each in enumerate(slices, 1)
+    ]
+    dataset.PixelData = b"".join(each.PixelData for each in slices)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    shutil.rmtree(Path(folder, "single"))
+    dataset.save_as(Path(folder, "enhanced"), **SAVE)
+    return dataset

@@ -14,7 +14,7 @@ import pytest
 from scripts.data.label_conventions import from_internal
 from scripts.preparation.dicom import convert, read_folder
 from scripts.preparation.dicom_seg import METADATA, write_segmentation
-from tests.preparation.dicoms import FORBIDDEN, SECRETS, T1, phantom, pydicom, turned, write_series
+from tests.preparation.dicoms import FORBIDDEN, SECRETS, T1, phantom, pydicom, turned, write_enhanced, write_series
 
 highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed: make setup-prepare")
 
@@ -74,6 +74,22 @@ def test_every_slice_has_its_voxels_its_position_and_its_reference(patient, tmp_
     assert referenced == {each.SOPInstanceUID for each in slices}
     assert segmentation.StudyInstanceUID == slices[0].StudyInstanceUID
     assert segmentation.FrameOfReferenceUID == slices[0].FrameOfReferenceUID
+
+
+def test_frames_of_an_enhanced_image_are_referred_to_by_number(tmp_path):
+    images, label = phantom()
+    image, label = (turned(each, "coronal", 9.0) for each in (images["t1"], label))
+    enhanced = write_enhanced(tmp_path / "in", image, 4, "T1", 500, 10.0)
+    (source,) = read_folder(tmp_path / "in").series
+    path = write_segmentation(as_on(label, convert(source)), source, tmp_path / "seg.dcm", "brats2023")
+    dataset, voxels = pydicom.dcmread(path), np.asarray(label.dataobj)
+    found = np.zeros_like(voxels)
+    for frame, group in zip(dataset.pixel_array, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+        (reference,) = group.DerivationImageSequence[0].SourceImageSequence
+        assert reference.ReferencedSOPInstanceUID == enhanced.SOPInstanceUID
+        index = voxels.shape[2] - int(reference.ReferencedFrameNumber)  # frames run from the last slice to the first
+        found[:, :, index][frame.T > 0] = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+    np.testing.assert_array_equal(found, voxels)
 
 
 def test_the_volume_that_highdicom_reads_is_the_label_map(patient, tmp_path):
