@@ -95,17 +95,20 @@ class DicomFolder:
     Attributes:
         series: all of them, in the order of their numbers.
         num_other: files that are no DICOM images.
+        num_copies: files of an image that another file has too.
         num_damaged: files that begin as DICOM and cannot be read.
     """
 
     series: list[DicomSeries]
     num_other: int
+    num_copies: int
     num_damaged: int
 
     def summary(self) -> str:
         """Say in a line what was found."""
         parts = [f"{len(self.series)} series"]
         parts += [f"{self.num_other} other files passed over"] if self.num_other else []
+        parts += [f"{self.num_copies} copies passed over"] if self.num_copies else []
         parts += [f"{self.num_damaged} DICOM files cannot be read (damaged, or cut)"] if self.num_damaged else []
         return ", ".join(parts)
 
@@ -143,10 +146,8 @@ def read_patient(
     """
     found = read_folder(folder)
     decided = decide([each.series for each in found.series], modalities, chosen)
-    sources = {
-        modality: found.series[decided.index(each)]
-        for modality, each in sorted(taken(decided).items(), key=lambda item: list(modalities).index(item[0]))
-    }
+    which = taken(decided)
+    sources = {name: found.series[decided.index(which[name])] for name in modalities if name in which}
     images = {modality: convert(source) for modality, source in sources.items()}
     return DicomPatient(images, sources, decided, found.summary())
 
@@ -169,13 +170,14 @@ def read_folder(folder: str | Path) -> DicomFolder:
     root = Path(folder)
     if not root.is_dir():
         raise ValueError(f"`{folder}` is no folder; expected one that holds the DICOM series of a patient.")
-    headers: list[tuple[Path, Any]] = []
-    num_other = num_damaged = 0
+    headers: dict[str, tuple[Path, Any]] = {}
+    num_other = num_copies = num_damaged = 0
     with silent():
         for file in _files(root):
             header = _read_header(pydicom, file)
             if header is not None:
-                headers.append((file, header))
+                num_copies += str(header.SOPInstanceUID) in headers
+                headers.setdefault(str(header.SOPInstanceUID), (file, header))
             elif _begins_as_dicom(file) and file.name.upper() != "DICOMDIR":
                 num_damaged += 1
             else:
@@ -186,8 +188,8 @@ def read_folder(folder: str | Path) -> DicomFolder:
                 f"`{folder}` holds no DICOM image among its {num_other + num_damaged} files{damaged}; expected the "
                 "series of a patient, in any sub-folders."
             )
-        _refuse_several_patients(folder, [header for _, header in headers])
-        return DicomFolder(_group(headers), num_other, num_damaged)
+        _refuse_several_patients(folder, [header for _, header in headers.values()])
+        return DicomFolder(_group(list(headers.values())), num_other, num_copies, num_damaged)
 
 
 def convert(source: DicomSeries) -> nib.Nifti1Image:
@@ -207,7 +209,7 @@ def convert(source: DicomSeries) -> nib.Nifti1Image:
         inputs, outputs = Path(temporary, "in"), Path(temporary, "out")
         inputs.mkdir()
         outputs.mkdir()
-        for number, file in enumerate(source.files):  # names of files may name the patient
+        for number, file in enumerate(source.files):  # names may come twice, or name the patient
             _link(file, inputs / f"{number:05d}.dcm")
         options = ["-g", "i", "-b", "n", "-ba", "y", "-c", "", "-z", "n", "-m", "y", "-f", "image", "-o", str(outputs)]
         ended = subprocess.run([binary, *options, str(inputs)], capture_output=True, check=False)

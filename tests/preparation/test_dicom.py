@@ -280,6 +280,21 @@ def test_a_localiser_in_three_planes_and_a_dynamic_series_are_no_volumes(volume,
     assert problems[1] == "it has 60 images at 30 positions, as a dynamic series has"
 
 
+def test_copies_of_files_are_passed_over(volume, tmp_path):
+    write_series(tmp_path / "a", volume, 1, "T2", T2)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    found = read_folder(tmp_path)
+    assert found.summary() == "1 series, 30 copies passed over"
+    assert_same(convert(found.series[0]), volume)
+
+
+def test_a_series_may_lie_in_two_folders_with_the_same_names_of_files(volume, tmp_path):
+    for part, slices in (("a", slice(0, 15)), ("b", slice(15, 30))):
+        write_series(tmp_path / part, volume.slicer[:, :, slices], 1, "T2", {**T2, "SeriesInstanceUID": "1.2.3"})
+    assert {file.name for file in (tmp_path / "a").iterdir()} == {file.name for file in (tmp_path / "b").iterdir()}
+    assert_same(convert(read_folder(tmp_path).series[0]), volume)
+
+
 def test_two_patients_in_a_folder_are_refused_without_their_numbers(volume, tmp_path):
     write_series(tmp_path / "a", volume, 1, "T2", T2)
     write_series(tmp_path / "b", volume, 2, "T1", T1, secrets=False)
