@@ -187,7 +187,6 @@ def _segmentation(highdicom: Any, headers: Sequence[Any], masks: NDArray, named:
         software_versions=metadata["version"],
         device_serial_number="none",
         series_description="Segmentation of brain tumour, for research",
-        omit_empty_frames=bool(masks.any()),
     )
 
 

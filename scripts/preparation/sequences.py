@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,6 @@ import yaml
 from ..data.missing_rate import parse_pairs
 
 AGENT = {"t1": "t1ce"}  # contrast to what it is called after a contrast agent; others keep their name
-AGENT_NAMES = (*AGENT, *AGENT.values())
 NO_AGENT = "no contrast agent in names and header"
 NOT_GIVEN = ("", "no", "none", "n", "0", "null", "na", "n a", "without", "keine", "nein", "no contrast", "non contrast")
 NOBODY = "none"  # in place of a series, where the user wants none for a modality
@@ -118,7 +117,8 @@ def decide(
     """Say of each series which modality it is taken for, and why; at most one for each modality.
 
     Where several could be one modality, the first of these decides: an original before a derived image, 3D before 2D,
-    the thinner slices, the smaller pixels, axial before other planes; of a series that was repeated, the last.
+    the thinner slices, the smaller pixels, axial before other planes; of a series that was repeated, the last (but not
+    where it might have been repeated after a contrast agent).
 
     Args:
         series: of one patient.
@@ -142,8 +142,8 @@ def decide(
         rivals = [i for i, each in enumerate(decided) if each.candidate == modality and i not in by_user]
         if modality in named:
             kept = named[modality]
-            taken = "none is wanted" if kept is None else f"series {decided[kept].name} is taken, as the user says"
-            _leave_out(decided, rivals, f"{modality}, but {taken}")
+            why = "none is wanted" if kept is None else f"series {decided[kept].name} is taken, as the user says"
+            _leave_out(decided, rivals, f"{modality}, but {why}")
         elif rivals:
             _take_best(decided, rivals, modality)
             _doubt_agent(decided, rivals)
@@ -341,12 +341,12 @@ def _after_agent(series: Series) -> tuple[bool, str]:
     return False, NO_AGENT
 
 
-def _rank(series: Series) -> tuple[bool, bool]:
-    """What comes before any size: originals, then 3D; smaller is better."""
-    return "DERIVED" in series.image_type, not is_3d(series)
+def _says_nothing_of_agent(series: Series) -> bool:
+    """Whether a contrast agent would change what a series is called, and nothing tells of one."""
+    return series.candidate in AGENT and _after_agent(series) == (False, NO_AGENT)
 
 
-def is_3d(series: Series) -> bool:
+def _is_3d(series: Series) -> bool:
     """Whether an acquisition was 3D, by what the header says or by a name."""
     if series.three_dimensional is not None:
         return series.three_dimensional
@@ -357,25 +357,26 @@ def is_3d(series: Series) -> bool:
 def _take_best(decided: list[Series], rivals: Sequence[int], modality: str) -> None:
     """Take one of several candidates and leave the others out; all of them where nothing tells which."""
     best, why = list(rivals), {}
-    rules = (
-        ("original, not derived", lambda each: float(_rank(each)[0])),
-        ("3D", lambda each: float(_rank(each)[1])),
+    rules: tuple[tuple[str, Callable[[Series], float]], ...] = (  # less is better
+        ("original, not derived", lambda each: "DERIVED" in each.image_type),
+        ("3D", lambda each: not _is_3d(each)),
         ("thinner slices", lambda each: each.thickness or float("inf")),
         ("smaller pixels", lambda each: each.pixel or float("inf")),
-        ("axial", lambda each: float(each.plane != "axial")),
+        ("axial", lambda each: each.plane != "axial"),
     )
     for rule, measure in rules:
         least = min(measure(decided[i]) for i in best)
         for index in [i for i in best if measure(decided[i]) > least * (1 + ALIKE)]:
             best.remove(index)
             why[index] = rule
-    if len(best) > 1 and len({(decided[i].study, _words(decided[i].description)) for i in best}) == 1:
+    names = {(decided[i].study, _words(decided[i].description)) for i in best}
+    if len(best) > 1 and len(names) == 1 and not _says_nothing_of_agent(decided[best[0]]):  # might be after it
         last = max(best, key=lambda i: decided[i].order)
         why |= {i: "acquired last, under the same name" for i in best if i != last}
         best = [last]
     if len(best) > 1:
-        names = ", ".join(decided[i].name for i in best)
-        reason = f"{modality}, but nothing tells which of the series {names} to take: {HOW}"
+        equal = ", ".join(decided[i].name for i in best)
+        reason = f"{modality}, but nothing tells which of the series {equal} to take: {HOW}"
         for index in best:
             decided[index] = replace(decided[index], modality=None, reason=reason, undecided=True)
     else:
@@ -387,10 +388,10 @@ def _take_best(decided: list[Series], rivals: Sequence[int], modality: str) -> N
 
 def _doubt_agent(decided: list[Series], rivals: Sequence[int]) -> None:
     """Say so where one of several series is taken, and no word tells whether one of them is after a contrast agent."""
-    silent = [i for i in rivals if NO_AGENT in recognise(decided[i], AGENT_NAMES).reason]
-    for i in silent:
-        if len(silent) > 1 and decided[i].modality:
-            doubt = f"{len(silent)} such series say nothing of a contrast agent: is this before it?"
+    unsaid = [i for i in rivals if _says_nothing_of_agent(decided[i])]
+    for i in unsaid:
+        if len(unsaid) > 1 and decided[i].modality:
+            doubt = f"{len(unsaid)} such series say nothing of a contrast agent: is this before it?"
             decided[i] = replace(decided[i], reason=f"{decided[i].reason}; {doubt}")
 
 

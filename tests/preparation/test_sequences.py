@@ -222,6 +222,14 @@ def test_series_of_two_studies_are_not_mixed():
         taken(decided)
 
 
+def test_a_t1_image_that_was_repeated_might_be_after_a_contrast_agent():
+    pair = [Series(number=1, description="T1", order=0), Series(number=2, description="T1", order=1)]
+    with pytest.raises(ValueError, match="nothing in the headers tells which"):
+        taken(decide(pair, MODALITIES))
+    named = [Series(number=each.number, description="T1 pre", order=each.order) for each in pair]
+    assert modalities_of(decide(named, MODALITIES)) == [None, "t1"]
+
+
 def test_two_plain_t1_images_raise_the_question_of_the_agent():
     pair = [Series(number=1, description="T1", thickness=1.0), Series(number=2, description="T1", thickness=5.0)]
     assert "2 such series say nothing of a contrast agent" in decide(pair, MODALITIES)[0].reason
