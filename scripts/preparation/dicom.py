@@ -300,10 +300,20 @@ def _read_header(pydicom: Any, file: Path) -> Any | None:
     tags = [*READ, *NAMING]
     try:
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags, force=True)
+        for tag in list(header.keys()):
+            _drop_if_odd(header, tag)
         whole = all(header.get(name) for name in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"))
     except Exception:  # of many kinds, for bytes that are no DICOM; their messages have the bytes
         return None
     return header if whole else None
+
+
+def _drop_if_odd(header: Any, tag: Any) -> None:
+    """Take an element away whose value is none of its kind, such as a number that is text."""
+    try:
+        header[tag]
+    except Exception:  # of many kinds; their messages have the value
+        header.pop(tag)
 
 
 def _refuse_several_patients(folder: str | Path, headers: Iterable[Any]) -> None:

@@ -210,6 +210,15 @@ def test_an_odd_value_is_not_shown_in_a_warning(volume, tmp_path, recwarn, caplo
     assert "Invalid value" not in said
 
 
+def test_a_number_that_is_none_is_as_if_absent(volume, tmp_path):
+    write_series(tmp_path, volume, 12, "T2", {**T2, "EchoTime": 97.5})
+    for file in tmp_path.iterdir():
+        file.write_bytes(file.read_bytes().replace(b"97.5", b"Otto").replace(b"IS\x02\x0012", b"IS\x02\x00XQ"))
+    series = read_folder(tmp_path).series[0].series
+    assert (series.number, series.name, series.echo, series.repetition) == (None, "?", None, 5000)
+    assert_same(read_patient(tmp_path, MODALITIES).images["t2"], volume)
+
+
 def test_no_message_names_the_patient_or_a_file(volume, tmp_path, monkeypatch):
     write_series(tmp_path / "Zwetschgenbaum", volume, 1, "Foo Zwetschgenbaum", T2 | {"ScanningSequence": "RM"})
     with pytest.raises(ValueError, match="none of the 1 series is recognised") as caught:
