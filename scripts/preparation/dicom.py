@@ -47,7 +47,7 @@ REMOVED = "[removed]"
 DATES = r"\d{6,}|\d{4}([-./_ ])\d{1,2}\1\d{1,2}|\d{1,2}([-./_ ])\d{1,2}\2\d{2,4}"
 PLANES = ("sagittal", "coronal", "axial")  # normal along x, y, z
 UNEVEN = 0.05  # of the distance between slices
-OFF_GRID = 0.1  # of a voxel
+OFF_GRID = 0.25  # of a voxel; where rounding leaves no doubt
 
 
 class Frame(NamedTuple):
