@@ -220,7 +220,7 @@ def convert(source: DicomSeries) -> nib.Nifti1Image:
                 f"its {len(source.files)} files whole, and of one series?"
             )
         image = nib.Nifti1Image.from_filename(made[0])
-        voxels = np.array(image.dataobj)  # read before the folder goes
+        voxels = np.array(np.asanyarray(image.dataobj))  # read before the folder goes
     if voxels.dtype == np.float64:
         voxels = voxels.astype(np.float32)
     try:

@@ -211,11 +211,15 @@ def test_an_odd_value_is_not_shown_in_a_warning(volume, tmp_path, recwarn, caplo
 
 
 def test_a_number_that_is_none_is_as_if_absent(volume, tmp_path):
-    write_series(tmp_path, volume, 12, "T2", {**T2, "EchoTime": 97.5})
+    write_series(tmp_path, volume, 12, "T2", {**T2, "EchoTime": 97.5, "DiffusionBValue": 3.0})
+    eight, six = b"FD\x08\x00" + np.float64(3.0).tobytes(), b"FD\x06\x00" + bytes(6)  # bytes of a number
     for file in tmp_path.iterdir():
-        file.write_bytes(file.read_bytes().replace(b"97.5", b"Otto").replace(b"IS\x02\x0012", b"IS\x02\x00XQ"))
+        written = file.read_bytes().replace(b"97.5", b"Otto").replace(b"IS\x02\x0012", b"IS\x02\x00XQ")
+        assert eight in written
+        file.write_bytes(written.replace(eight, six))
     series = read_folder(tmp_path).series[0].series
     assert (series.number, series.name, series.echo, series.repetition) == (None, "?", None, 5000)
+    assert series.b_value is None
     assert_same(read_patient(tmp_path, MODALITIES).images["t2"], volume)
 
 
