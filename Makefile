@@ -11,7 +11,8 @@ endif
 BIN = $(VENV)/bin
 PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 REQUIREMENTS = requirements-torch.txt requirements.txt requirements-dev.txt
-STAMP = $(VENV)/.installed-$(shell cat $(REQUIREMENTS) | cksum | cut -d' ' -f1)
+TEST_REQUIREMENTS = $(REQUIREMENTS) requirements-dicom.txt
+STAMP = $(VENV)/.installed-$(shell cat $(TEST_REQUIREMENTS) | cksum | cut -d' ' -f1)
 LABEL = .venv-label
 LABEL_REQUIREMENTS = $(REQUIREMENTS) requirements-label.txt requirements-label-nodeps.txt
 LABEL_STAMP = $(LABEL)/.installed-$(shell cat $(LABEL_REQUIREMENTS) | cksum | cut -d' ' -f1)
@@ -20,7 +21,7 @@ FEDERATED_REQUIREMENTS = $(REQUIREMENTS) requirements-federated.txt
 FEDERATED_STAMP = $(FEDERATED)/.installed-$(shell cat $(FEDERATED_REQUIREMENTS) | cksum | cut -d' ' -f1)
 INSTALLED = .venv-install
 
-.PHONY: demo test long-test export-test install-test lint setup clean label-setup label-test federated-setup federated-test
+.PHONY: demo test long-test export-test setup-prepare install-test lint setup clean label-setup label-test federated-setup federated-test
 .DEFAULT_GOAL := help
 
 help:
@@ -41,13 +42,16 @@ CHECK_PYTHON = $(PYTHON) -c "import sys; v = sys.version_info[:2]; \
   sys.exit(None if (3, 10) <= v < (3, 14) else '$(PYTHON_WORDS)'.format(*v))"
 
 # torch first: with it in place, the other packages do not pull another build of it
-$(STAMP): $(REQUIREMENTS)
+$(STAMP): $(TEST_REQUIREMENTS)
 	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/$(PIP_INSTALL) -r requirements-torch.txt
-	$(BIN)/$(PIP_INSTALL) -r requirements.txt -r requirements-dev.txt
+	$(BIN)/$(PIP_INSTALL) -r requirements.txt -r requirements-dev.txt -r requirements-dicom.txt
 	$(BIN)/$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+setup-prepare: $(STAMP)
+	$(BIN)/$(PIP_INSTALL) -r requirements-prepare.txt
 
 label-setup: $(LABEL_STAMP)
 

@@ -40,6 +40,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, dict[str, Command]] = {
     "Segment": {"segment": Command("segment", "run", "segment one patient from whatever sequences there are")},
     "Prepare data": {
+        "series": Command("list_series", "main", "list the DICOM series of a folder, and which is which"),
         "datalist": Command("make_datalist", "MakeDatalist", "list the cases in a folder, with splits or folds"),
         "phantoms": Command("make_phantoms", "MakePhantoms", "make brain MRI with simulated gliomas"),
         "draw-phantoms": Command("draw_phantoms", "main", "draw some of them"),

@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "metrics": (),  # computes only
     "drawing": (),
     "phantom": ("data",),
+    "preparation": ("data",),  # from the scanner to the network, and back
     "transforms": ("data", "phantom"),
     "networks": (),
     "losses": ("networks",),
@@ -36,7 +37,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "segment": ("data", "engines", "handlers", "bundle"),
     "tools": (
         *("data", "metrics", "drawing", "phantom", "networks", "inferers", "evaluation", "engines", "handlers"),
-        *("report", "study", "bundle", "segment"),
+        *("report", "study", "bundle", "segment", "preparation"),
     ),
 }
 

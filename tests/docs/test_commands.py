@@ -62,6 +62,7 @@ HEARTS = "tests/test_dataset_myops2020.py::"
 # The first pattern that fits the whole command counts
 KNOWN: list[tuple[str, Tested | NotRun | str]] = [
     # make, and what is around it
+    (r"make setup-prepare", NotRun("installs packages")),
     (r"make (demo|test|long-test|setup|lint)", NotRun("CI runs it on a clean clone; tests would run themselves")),
     (r"make (label|federated|export|install)-\w+( PYTHON=\S+)?", NotRun("minutes, in an environment of its own")),
     (r"source \.venv\S*/bin/activate|cd \S+|mkdir -p \S+( \S+)?|git clone <.*", NotRun("changes the shell or copies")),
@@ -178,6 +179,13 @@ KNOWN: list[tuple[str, Tested | NotRun | str]] = [
         by(
             "tests/tools/test_segment.py::test_a_patient_is_segmented_from_any_folder_with_a_progress_bar",
             "tests/test_segment.py::test_every_form_gives_the_same_label_map_and_nothing_is_written_unasked",
+        ),
+    ),
+    (
+        r"incomplete-seg series .*",
+        by(
+            "tests/preparation/test_dicom.py::test_the_tool_lists_every_series_with_decision_and_reason",
+            "tests/preparation/test_dicom.py::test_the_tool_ends_in_one_line_where_it_is_not_clear_which_to_take",
         ),
     ),
     (r"incomplete-seg report .*", by("tests/report/test_report.py")),
