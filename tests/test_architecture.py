@@ -22,7 +22,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "metrics": (),  # computes only
     "drawing": (),
     "phantom": ("data",),
-    "transforms": ("data", "phantom"),
+    "preparation": (),  # from the scanner to images that the network knows, and back
+    "transforms": ("data", "phantom", "preparation"),
     "networks": (),
     "losses": ("networks",),
     "inferers": ("networks",),
@@ -33,7 +34,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "study": ("metrics", "drawing", "evaluation", "handlers"),
     "bundle": ("networks", "evaluation", "engines", "handlers"),
     "federated": ("data", "networks", "losses", "handlers", "bundle"),
-    "segment": ("data", "engines", "handlers", "bundle"),
+    "segment": ("data", "preparation", "transforms", "engines", "handlers", "bundle"),
     "tools": (
         *("data", "metrics", "drawing", "phantom", "networks", "inferers", "evaluation", "engines", "handlers"),
         *("report", "study", "bundle", "segment"),
