@@ -210,7 +210,7 @@ def output_files(output: str | PathLike, regions: Sequence[str] | Mapping[str, A
 
 
 def on_series_of(output: str | PathLike, modality: str) -> Path:
-    """Name the label map on the grid of a series, ``<name>_on_<modality>``, beside that on the grid of the reference."""
+    """Name the label map on the grid of a series, ``<name>_on_<modality>``, beside the one asked for."""
     path = output_files(output)["label_map"]
     ending = next(each for each in ENDINGS if path.name.endswith(each))
     return path.with_name(f"{path.name.removesuffix(ending)}_on_{modality}{ending}")

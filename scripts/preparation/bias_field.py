@@ -12,7 +12,7 @@ import numpy as np
 from .geometry import Grid, simpleitk, to_itk
 
 PURPOSE = "the correction of the bias field"
-WORKING_MM = 4.0  # voxels at which the field, which is smooth, is estimated
+WORKING_MM = 5.0  # voxels at which the field, which is smooth, is estimated
 ITERATIONS = (50, 50, 50)  # of each level
 
 

@@ -39,7 +39,8 @@ def is_extracted(image: np.ndarray, grid: Grid) -> bool:
     volume = float(brain.sum()) * grid.voxel_ml * float(np.prod(steps))
     if int((brain & foreground).sum()) < ONE_PIECE * count or volume > LARGEST_ML:
         return False
-    return not _has_skull(seen - background, brain, grid.spacing * steps)
+    dark = min(background, float(np.percentile(seen[foreground], 0.1)))  # z-scored images have their zero elsewhere
+    return not _has_skull(seen - dark, brain, grid.spacing * steps)
 
 
 def foreground_of(image: np.ndarray) -> np.ndarray:

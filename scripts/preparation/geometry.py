@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import SpatialResample
+from monai.utils import convert_to_numpy
 from torch import Tensor
 
 from ..utils.optional import require
@@ -102,7 +103,7 @@ def resample(
     result = SpatialResample(mode=mode, padding_mode="zeros")(
         placed, dst_affine=torch.as_tensor(target.affine), spatial_size=target.shape
     )
-    array = result.as_tensor().numpy().astype(np.float32, copy=False)
+    array = convert_to_numpy(result).astype(np.float32, copy=False)
     return array[0] if single else array
 
 

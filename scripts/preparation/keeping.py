@@ -7,6 +7,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +21,7 @@ from .prepared import Prepared
 RECORD = "preparation.json"  # by which a folder is known as one of these
 
 
-def folder_beside(label_map: str | Path) -> Path:
+def folder_beside(label_map: str | PathLike) -> Path:
     """Name the folder beside a label map: ``<name>_prepared``."""
     path = Path(label_map)
     return path.with_name(f"{path.name.removesuffix('.gz').removesuffix('.nii')}_prepared")

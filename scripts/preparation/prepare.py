@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -177,21 +175,14 @@ def _find_brains(patient: _Patient, settings: Preparation, given: nib.Nifti1Imag
 
 
 def _register_all(patient: _Patient, settings: Preparation) -> None:
-    """Register each series to the reference; each by one thread, several at a time."""
+    """Register each series to the reference."""
     series = {
         name: Series(array, patient.grids[name], patient.masks.get(name)) for name, array in patient.arrays.items()
     }
-    fixed, others = series[patient.reference], [name for name in series if name != patient.reference]
+    fixed = series.pop(patient.reference)
     points = _points(fixed)
-
-    def timed(name: str) -> tuple[Registration, float]:
-        begin = time.monotonic()
-        return register(fixed, series[name]), time.monotonic() - begin
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, (found, seconds) in zip(others, pool.map(timed, others), strict=True):
-            _take(patient, settings, name, found, points)
-            patient.series[name]["registration_seconds"] = round(seconds, 1)
+    for name, found in register(fixed, series).items():
+        _take(patient, settings, name, found, points)
 
 
 def _points(series: Series) -> np.ndarray:
@@ -216,11 +207,12 @@ def _take(patient: _Patient, settings: Preparation, name: str, found: Registrati
         "rotation_degrees": round(turned, 2),
         "mutual_information_before": round(found.before, 4),
         "mutual_information_after": round(found.after, 4),
+        "registration_seconds": round(found.seconds, 1),
     }
     if not better and moved >= ALIGNED_MM:
         patient.warnings.append(
-            f"{name} could not be registered to {patient.reference}: mutual information went from {found.before:.3f} to "
-            f"{found.after:.3f}; it was left where its header puts it"
+            f"{name} could not be registered to {patient.reference}: mutual information went from {found.before:.3f} "
+            f"to {found.after:.3f}; it was left where its header puts it"
         )
     elif shift > PLAUSIBLE_MM or turned > PLAUSIBLE_DEGREES:
         patient.warnings.append(
@@ -310,7 +302,7 @@ def in_words(record: Mapping[str, Any]) -> list[str]:
         how = "registered" if series["registered"] else "aligned already"
         overlap = f", overlap of the brains {series['mask_overlap']:.2f}" if "mask_overlap" in series else ""
         lines.append(
-            f"{name}: {how}, {series['moved_mm']:.1f} mm and {series['rotation_degrees']:.1f} degrees from where its header "
-            f"puts it{overlap}"
+            f"{name}: {how}, {series['moved_mm']:.1f} mm and {series['rotation_degrees']:.1f} degrees from where its "
+            f"header puts it{overlap}"
         )
     return lines

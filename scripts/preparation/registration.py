@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,29 +48,45 @@ class Registration:
         transform: ``(4, 4)``, RAS mm of the fixed series to RAS mm of the moving one.
         before: mutual information where the headers put the series (nats).
         after: the same with ``transform``.
+        seconds: that it took.
     """
 
     transform: np.ndarray
     before: float
     after: float
+    seconds: float
 
 
-def register(fixed: Series, moving: Series) -> Registration:
-    """Find the rigid transform that brings ``moving`` onto ``fixed``, by Mattes' mutual information on three levels.
+def register(fixed: Series, moving: Mapping[str, Series]) -> dict[str, Registration]:
+    """Find the rigid transforms that bring series onto ``fixed``, by Mattes' mutual information on three levels.
 
     Where both brains are known, the search begins with their centres in one place if that explains more than where the
     headers put them, and looks at the fixed brain alone: scalp, jaw and neck move on their own. Always the same result
-    for the same images: samples are drawn from a fixed seed, and one thread sums them up.
+    for the same images: samples are drawn from a fixed seed, and one thread sums them up. Several series are registered
+    at a time.
 
     Args:
         fixed: the reference.
-        moving: to be brought onto it.
+        moving: by name, to be brought onto it.
 
     Raises:
         ValueError: if SimpleITK is not installed.
     """
     sitk = simpleitk(PURPOSE)
-    fixed_image, fixed_mask = _working(fixed)
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # sums of several threads differ in their last digits
+    try:
+        fixed_image, fixed_mask = _working(fixed)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = pool.map(partial(_register, fixed_image, fixed_mask), moving.values())
+            return dict(zip(moving, found, strict=True))
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+
+
+def _register(fixed_image: Any, fixed_mask: Any, moving: Series) -> Registration:
+    sitk = simpleitk(PURPOSE)
+    begin = time.monotonic()
     moving_image, moving_mask = _working(moving)
     centre = _centre(fixed_mask if fixed_mask is not None else fixed_image)
     start = sitk.Euler3DTransform()
@@ -80,7 +101,8 @@ def register(fixed: Series, moving: Series) -> Registration:
     found = sitk.Euler3DTransform(begins[int(np.argmax(values))])
     method.SetInitialTransform(found, inPlace=True)
     method.Execute(fixed_image, moving_image)
-    return Registration(from_itk_transform(found), values[0], _value(method, fixed_image, moving_image, found))
+    after = _value(method, fixed_image, moving_image, found)
+    return Registration(from_itk_transform(found), values[0], after, time.monotonic() - begin)
 
 
 def _working(series: Series) -> tuple[Any, Any]:

@@ -18,7 +18,7 @@ class Preparation:
     """Settings of ``prepare``.
 
     Attributes:
-        mode: ``"off"``: nothing is done; ``"auto"``: what is needed; ``"on"``: all of it, needed or not. Also a boolean.
+        mode: ``"off"``: nothing is done; ``"auto"``: what is needed; ``"on"``: all of it, needed or not. Or a boolean.
         brain_extraction: ``"fast"``, or ``"accurate"``, which takes five times as long.
         bias_field: divide each image by its bias field first.
         reference: the modality that the others are brought to, if it is there; the finest one otherwise.

@@ -30,8 +30,8 @@ def main(
 ) -> None:
     """Segment one patient; a label map on the grid of the input, and beside it a report in JSON.
 
-    Raw series are registered and their brain cut out first. Name the file of each modality that there is, in any order: `--flair a.nii.gz --t1ce b.nii.gz`. Or `--patient`, or
-    `--image`. Not for clinical use.
+    Raw series are registered and their brain cut out first. Name the file of each modality that there is, in any order:
+    `--flair a.nii.gz --t1ce b.nii.gz`. Or `--patient`, or `--image`. Not for clinical use.
 
     Args:
         output: the label map, `.nii.gz` or `.nii`; the report is the `.json` of the same name.

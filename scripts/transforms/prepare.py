@@ -39,9 +39,9 @@ ON = "pred_on_"  # and a modality: the prediction on the grid of a series
 class PrepareCased(Transform):
     """Read one case, and prepare its series where they need it: see ``scripts.preparation.prepare``.
 
-    The result is that of ``load``. The image lies in the space and field of view of the reference, in voxels of the size
-    that the network wants, so that each series is resampled once. Beside it ``preparation`` says as JSON what was done,
-    and where each series lies. Where nothing is to be done the voxels are those of ``load``.
+    The result is that of ``load``. The image lies in the space and field of view of the reference, in voxels of the
+    size that the network wants, so that each series is resampled once. Beside it ``preparation`` says as JSON what was
+    done, and where each series lies. Where nothing is to be done the voxels are those of ``load``.
 
     Args:
         load: reads the case.
@@ -144,7 +144,9 @@ class ToSeriesGrid(Transform):
         places = Places.from_text(json.loads(data[KEY])["places"])
         several = self.output_grid == ALL
         try:
-            moved = {self.key: _on(places, data[self.key], REFERENCE if several else self.output_grid)}
+            moved: dict[Hashable, Any] = {
+                self.key: _on(places, data[self.key], REFERENCE if several else self.output_grid)
+            }
         except ValueError as error:
             raise CaseError(str(data.get("case", "unnamed")), str(error)) from error
         moved |= {f"{ON}{name}": _on(places, data[self.key], name) for name in places.grids if several}
@@ -168,17 +170,17 @@ def _on(places: Places, probabilities: MetaTensor, modality: str) -> MetaTensor:
     grid = places.grids[name]
     if grid.is_(source) and np.array_equal(places.transforms[name], np.eye(4)):
         return probabilities
-    moved = places.on_grid(convert(probabilities), source, name)
+    moved = places.on_grid(_voxels(probabilities), source, name)
     return MetaTensor(torch.from_numpy(moved), affine=torch.as_tensor(grid.affine))
 
 
-def convert(image: MetaTensor) -> np.ndarray:
+def _voxels(image: MetaTensor) -> np.ndarray:
     """Take the voxels of an image, wherever it lies in memory."""
     return image.as_tensor().detach().cpu().numpy()
 
 
 def _as_nifti(image: MetaTensor) -> nib.Nifti1Image:
-    return nib.Nifti1Image(convert(image)[0], np.asarray(image.affine, dtype=float))
+    return nib.Nifti1Image(_voxels(image)[0], np.asarray(image.affine, dtype=float))
 
 
 def _as_tensor(image: nib.Nifti1Image, source: MetaTensor) -> MetaTensor:

@@ -21,8 +21,9 @@ def require(module: str, purpose: str, how: str) -> ModuleType:
     """
     package = module.partition(".")[0]
     try:
-        return import_module(module)
+        import_module(package)
     except ModuleNotFoundError as error:
         if error.name != package:
             raise
         raise ValueError(f"{purpose} needs the package `{package}`, which is not installed; {how}.") from error
+    return import_module(module)
