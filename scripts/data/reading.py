@@ -148,33 +148,6 @@ def is_blank(image: Tensor) -> bool:
     return bool(low == high) or bool(torch.isnan(low) and torch.isnan(image).all())
 
 
-def clean_image(
-    image: Tensor,
-    case: str,
-    file: str,
-    non_finite: str = "refuse",
-    name: str = "the image",
-    doubts: list[str] | None = None,
-    fills: bool = False,
-) -> Tensor:
-    """Check the voxels of one acquired image, clip those that no scanner measures, and set its background to 0.
-
-    Args:
-        image: ``(*S)``, the full image.
-        case: for messages.
-        file: for messages.
-        non_finite: see ``check_image``.
-        name: of the image in messages, e.g. which channel of a stacked file.
-        doubts: receives sentences about what was changed, or is not as expected.
-        fills: see ``cut_background``.
-
-    Raises:
-        CaseError: see ``check_image``.
-    """
-    image = check_image(image, case, file, non_finite, name, doubts)
-    return cut_background(image, file, name, doubts, fills)
-
-
 def check_image(
     image: Tensor,
     case: str,

@@ -33,12 +33,12 @@ logger = logging.getLogger(__name__)
 class PredictionWriter:
     """Write one label map and one JSON file for each case of an inference run.
 
-    ``<output_dir>/<case>.nii.gz`` lies on the grid of the input (of which series, says ``output_grid``; for ``all`` there
-    is ``<case>_on_<modality>.nii.gz`` of each besides), with both forms of its header, and carries the values of the
-    asked-for label convention, as uint8, or uint16 where the convention goes beyond 255. ``<output_dir>/<case>.json``
-    says which modalities were used, voxels and volume (mL) of each region, what to expect of them, what the weights
-    were trained on, how the images were prepared, and warnings. Attach to a ``CaseEvaluator`` whose postprocessing
-    leaves ``pred`` as internal classes ``(1, *S)`` on the grid of the result, behind what loads the weights.
+    ``<output_dir>/<case>.nii.gz`` lies on the grid of the input (of which series, says ``output_grid``; for ``all``
+    there is ``<case>_on_<modality>.nii.gz`` of each besides), with both forms of its header, and carries the values of
+    the asked-for label convention, as uint8, or uint16 where it goes beyond 255. ``<output_dir>/<case>.json`` says
+    which modalities were used, voxels and volume (mL) of each region, what to expect of them, what the weights were
+    trained on, how the images were prepared, and warnings. Attach to a ``CaseEvaluator`` whose postprocessing leaves
+    ``pred`` as internal classes ``(1, *S)`` on the grid of the result, behind what loads the weights.
 
     Args:
         output_dir: folder of the results, made if need be.
@@ -116,10 +116,7 @@ class PredictionWriter:
             **({"expected_performance_note": self.expected.reason} if self.expected and not expected else {}),
             **({"weights": self.weights} if self.weights else {}),
             **({"preparation": prepared["record"]} if prepared else {}),
-            "warnings": [
-                *(*doubts, *of_weights, *prepared.get("warnings", ())),
-                *_warnings(volumes, absent, expected),
-            ],
+            "warnings": [*(*doubts, *of_weights, *prepared.get("warnings", ())), *_warnings(volumes, absent, expected)],
         }
         write_json(path.with_name(f"{case['case']}.json"), report)
         lines = [*(f"warning: {warning}" for warning in [*doubts, *of_weights]), *(expected or {}).get("in_words", ())]

@@ -15,15 +15,16 @@ ONE_PIECE = 0.97  # of the foreground, at least, lies in one piece: noise in the
 OUTSIDE = 0.1  # of the image, at least, is background
 LARGEST_ML = 2300.0  # a brain with all that extraction may leave on it; adult heads have more
 SKULL_MM = (6.0, 20.0)  # depth below the surface at which a head has its skull
-DARK, DARK_SHARE = 0.3, 0.12  # bone has less than this part of the brain's signal, and fills this part of that depth
+DARK = 0.3  # of the brain's signal: bone has less
+DARK_SHARE = 0.12  # of that depth, above which it is bone
 
 
 def is_extracted(image: np.ndarray, grid: Grid) -> bool:
     """Tell whether all but the brain was cut away from an image.
 
     It was if the background is constant (to 0.1 % of the image's range), and the rest is one piece of at most 2300 mL
-    that has no dark shell, the skull, some millimetres below its surface. The head of a small child whose air was set
-    to 0 may pass; one with noise in the air does not.
+    that has no dark shell, the skull, some millimetres below its surface. Noise around it says that nothing was cut
+    away. The head of a small child whose air was set to 0 may pass.
 
     Args:
         image: ``(*S)``, the full image.
@@ -40,7 +41,7 @@ def is_extracted(image: np.ndarray, grid: Grid) -> bool:
     if int((brain & foreground).sum()) < ONE_PIECE * count or volume > LARGEST_ML:
         return False
     dark = min(background, float(np.percentile(seen[foreground], 0.1)))  # z-scored images have their zero elsewhere
-    return not _has_skull(seen - dark, brain, grid.spacing * steps)
+    return _dark_share(seen - dark, brain, grid.spacing * steps) <= DARK_SHARE
 
 
 def foreground_of(image: np.ndarray) -> np.ndarray:
@@ -62,10 +63,10 @@ def _whole(foreground: np.ndarray) -> np.ndarray:
     return ndimage.binary_fill_holes(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)
 
 
-def _has_skull(signal: np.ndarray, inside: np.ndarray, spacing: np.ndarray) -> bool:
-    """Tell whether a part of what lies some millimetres below the surface is as dark as bone."""
+def _dark_share(signal: np.ndarray, inside: np.ndarray, spacing: np.ndarray) -> float:
+    """Say which part of what lies some millimetres below the surface is as dark as bone."""
     depth = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
     shell, deep = (depth > SKULL_MM[0]) & (depth <= SKULL_MM[1]), depth > SKULL_MM[1]
     if not shell.any() or not deep.any():
-        return False
-    return float(np.mean(signal[shell] < DARK * np.median(signal[deep]))) > DARK_SHARE
+        return 0.0
+    return float(np.mean(signal[shell] < DARK * np.median(signal[deep])))

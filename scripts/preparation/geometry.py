@@ -62,6 +62,16 @@ class Grid:
         """Tell whether two grids are the same."""
         return self.shape == other.shape and bool(np.abs(self.affine - other.affine).max() <= SAME_MM)
 
+    def is_turned(self, other: Grid) -> bool:
+        """Tell whether two grids are the same but for the order and direction of their axes."""
+        return self._canonical().is_(other._canonical())
+
+    def _canonical(self) -> Grid:
+        """Order the axes: to the right, front and top."""
+        orientation = nib.orientations.io_orientation(self.affine)
+        affine = self.affine @ nib.orientations.inv_ornt_aff(orientation, self.shape)
+        return Grid(tuple(self.shape[int(axis)] for axis in np.argsort(orientation[:, 0])), affine)
+
     def with_spacing(self, spacing: np.ndarray) -> Grid:
         """Cover the same box, its corner in the same place, by voxels ``spacing`` (``(3,)`` mm along the axes)."""
         ratio = self.spacing / spacing

@@ -11,7 +11,9 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import torch
 
+from ..data.background import find_foreground
 from .bias_field import correct_bias_field
 from .extraction import extract_brain
 from .foreground import foreground_of, is_extracted
@@ -43,7 +45,7 @@ class _Patient:
 
     @property
     def one_grid(self) -> bool:
-        return all(grid.is_(self.grids[self.reference]) for grid in self.grids.values())
+        return all(grid.is_turned(self.grids[self.reference]) for grid in self.grids.values())
 
     @property
     def prepared(self) -> bool:
@@ -63,7 +65,7 @@ def prepare(
     that reach there see it. Series on one grid whose brains were extracted are returned as they are.
 
     Args:
-        images: modality to image ``(*S)`` of three dimensions, background 0 where it is constant.
+        images: modality to image ``(*S)`` of three dimensions, every voxel finite.
         settings: the default ones if not given.
         brain_mask: in place of brain extraction; above 0 is brain. Drawn on the grid of one of the series, which then
             is the reference; otherwise in its space.
@@ -125,9 +127,12 @@ def prepared_grid(reference: Grid, spacing: Any = None) -> Grid:
 
 
 def _look_at(images: Mapping[str, Any], settings: Preparation, brain_mask: nib.Nifti1Image | None) -> _Patient:
-    arrays = {name: np.asarray(image.dataobj, dtype=np.float32) for name, image in images.items()}
+    arrays = {name: np.array(image.dataobj, dtype=np.float32) for name, image in images.items()}
     grids = {name: Grid.of(image) for name, image in images.items()}
     extracted = {name: is_extracted(array, grids[name]) for name, array in arrays.items()}
+    arrays |= {
+        name: find_foreground(torch.from_numpy(arrays[name])).image.numpy() for name in images if extracted[name]
+    }
     drawn_on = [name for name in images if brain_mask is not None and grids[name].is_(Grid.of(brain_mask))]
     asked = [name for name in images if name == settings.reference]
     finest = min(images, key=lambda name: (round(grids[name].voxel_ml, 6), grids[name].spacing.max()))
@@ -142,7 +147,7 @@ def _look_at(images: Mapping[str, Any], settings: Preparation, brain_mask: nib.N
 def _as_they_are(images: Mapping[str, nib.Nifti1Image], patient: _Patient, settings: Preparation) -> Prepared:
     why = "switched off" if settings.mode == OFF else "one grid, and the brains were extracted already"
     record = {"prepare": settings.mode, "done": False, "in_words": [f"nothing was prepared: {why}"]}
-    return Prepared(dict(images), Places(patient.reference, patient.grids, patient.transforms), record)
+    return Prepared(dict(images), Places(next(iter(images)), patient.grids, patient.transforms), record)
 
 
 def _find_brains(patient: _Patient, settings: Preparation, given: nib.Nifti1Image | None) -> str:

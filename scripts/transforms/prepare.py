@@ -18,7 +18,7 @@ from monai.transforms import Transform
 
 from ..data.case import Case
 from ..data.case_error import CaseError
-from ..data.reading import ImageFile, grid_difference, with_meta
+from ..data.reading import ImageFile, file_of, grid_difference, with_meta
 from ..data.request import Request
 from ..modalities import parse_subset
 from ..preparation.geometry import Grid
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 KEY = "preparation"  # of what a case carries along: text, which collates
 ALL = "all"
+SOURCE = "on_grid_of"  # in the metadata of a result: the file
 ON = "pred_on_"  # and a modality: the prediction on the grid of a series
 
 
@@ -86,19 +87,24 @@ class PrepareCased(Transform):
         self._read = ImageFile()
 
     def __call__(self, data: Request) -> dict[Hashable, object]:
-        case, acquired = self.load.read(data)
+        case, acquired, doubts = self.load.read(data)
         used = self._used(data, acquired)
         volumes = all(image.ndim == 4 for image in acquired.values())  # (1, *S)
         if self.settings.mode == OFF or not used or not volumes:
-            return self.load.assemble(case, acquired)
+            return self.load.assemble(case, acquired, doubts)
         prepared = self._prepared(case, used)
         if prepared.done:
             logger.info("%s: %s", case.name, "\n  ".join([*prepared.record["in_words"], *prepared.warnings]))
             used = {name: _as_tensor(image, used[name]) for name, image in prepared.images.items()}
             if self.keep_prepared and self.kept_in is not None:
                 keep(kept_files(prepared), folder_beside(Path(self.kept_in, f"{case.name}.nii.gz")))
-        said = {"record": prepared.record, "warnings": prepared.warnings, "places": prepared.places.to_text()}
-        return {**self.load.assemble(case, used), KEY: json.dumps(said)}
+        said = {
+            "record": prepared.record,
+            "warnings": prepared.warnings,
+            "places": prepared.places.to_text(),
+            "files": {name: file_of(image) for name, image in used.items()},
+        }
+        return {**self.load.assemble(case, used, doubts, cut=not prepared.done), KEY: json.dumps(said)}
 
     def _used(self, data: Request, acquired: Mapping[str, MetaTensor]) -> dict[str, MetaTensor]:
         """Leave out the modalities that the subset does not name."""
@@ -141,15 +147,16 @@ class ToSeriesGrid(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         if KEY not in data:
             return dict(data)
-        places = Places.from_text(json.loads(data[KEY])["places"])
+        said = json.loads(data[KEY])
+        places = Places.from_text(said["places"])
         several = self.output_grid == ALL
         try:
-            moved: dict[Hashable, Any] = {
-                self.key: _on(places, data[self.key], REFERENCE if several else self.output_grid)
-            }
+            name = places.named(REFERENCE if several else self.output_grid)
         except ValueError as error:
             raise CaseError(str(data.get("case", "unnamed")), str(error)) from error
-        moved |= {f"{ON}{name}": _on(places, data[self.key], name) for name in places.grids if several}
+        names: dict[Hashable, str] = {self.key: name}
+        names |= {f"{ON}{each}": each for each in places.grids if several}
+        moved = {key: _on(places, data[self.key], each, said["files"][each]) for key, each in names.items()}
         return {**data, **moved}
 
 
@@ -163,15 +170,21 @@ def on_series(case: Mapping[str, Any]) -> dict[str, MetaTensor]:
     return {str(key).removeprefix(ON): value for key, value in case.items() if str(key).startswith(ON)}
 
 
-def _on(places: Places, probabilities: MetaTensor, modality: str) -> MetaTensor:
+def file_on_grid(image: MetaTensor, case: Mapping[str, Any]) -> str:
+    """Path of the file on whose grid a result of a case lies."""
+    return str(image.meta.get(SOURCE) or file_of(case["image"]))
+
+
+def _on(places: Places, probabilities: MetaTensor, modality: str, file: str) -> MetaTensor:
     """Bring a prediction onto the grid of a series; that which lies there already stays as it is."""
-    source = Grid(tuple(probabilities.shape[1:]), np.asarray(probabilities.affine, dtype=float))
-    name = places.named(modality)
-    grid = places.grids[name]
-    if grid.is_(source) and np.array_equal(places.transforms[name], np.eye(4)):
+    source, grid = (
+        Grid(tuple(probabilities.shape[1:]), np.asarray(probabilities.affine, dtype=float)),
+        places.grids[modality],
+    )
+    if grid.is_(source) and np.array_equal(places.transforms[modality], np.eye(4)):
         return probabilities
-    moved = places.on_grid(_voxels(probabilities), source, name)
-    return MetaTensor(torch.from_numpy(moved), affine=torch.as_tensor(grid.affine))
+    moved = places.on_grid(_voxels(probabilities), source, modality)
+    return MetaTensor(torch.from_numpy(moved), affine=torch.as_tensor(grid.affine), meta={SOURCE: file})
 
 
 def _voxels(image: MetaTensor) -> np.ndarray:
