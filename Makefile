@@ -20,7 +20,7 @@ FEDERATED_REQUIREMENTS = $(REQUIREMENTS) requirements-federated.txt
 FEDERATED_STAMP = $(FEDERATED)/.installed-$(shell cat $(FEDERATED_REQUIREMENTS) | cksum | cut -d' ' -f1)
 INSTALLED = .venv-install
 
-.PHONY: demo test long-test export-test install-test lint setup clean label-setup label-test federated-setup federated-test
+.PHONY: demo test long-test export-test setup-prepare install-test lint setup clean label-setup label-test federated-setup federated-test
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make test   the test suite, but for:"
 	@echo "make long-test        the longest tests, three minutes; continuous integration runs both"
 	@echo "make lint   style and types"
+	@echo "make setup-prepare    what raw series need: registration and brain extraction (300 MB)"
 	@echo "make export-test      every network exported as ONNX, minutes each"
 	@echo "make install-test     the package installed in a fresh environment, used from another folder"
 	@echo "make label-test       a MONAI Label server that serves this bundle (Python 3.10 or 3.11: PYTHON=python3.11)"
@@ -48,6 +49,9 @@ $(STAMP): $(REQUIREMENTS)
 	$(BIN)/$(PIP_INSTALL) -r requirements.txt -r requirements-dev.txt
 	$(BIN)/$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+setup-prepare: $(STAMP)
+	$(BIN)/$(PIP_INSTALL) -r requirements-prepare.txt
 
 label-setup: $(LABEL_STAMP)
 

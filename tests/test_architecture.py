@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "metrics": (),  # computes only
     "drawing": (),
     "phantom": ("data",),
-    "preparation": ("data",),  # from the scanner to images that the network knows, and back
+    "preparation": ("data",),  # from the scanner to the network, and back
     "transforms": ("data", "phantom", "preparation"),
     "networks": (),
     "losses": ("networks",),

@@ -17,7 +17,7 @@ from scripts.handlers import model_loader
 from scripts.modalities import modality_subsets, subset_name
 from scripts.segment import Segmenter, read_configuration, segment
 from scripts.utils import memory
-from tests.preparation.conftest import MOVEMENT, REFERENCE, THICK, Head
+from tests.heads import MOVEMENT, REFERENCE, THICK, Head
 
 NAMES = ["flair", "t1ce", "t1", "t2"]
 

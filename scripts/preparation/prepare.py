@@ -81,7 +81,7 @@ def prepare(
     if settings.mode == OFF or (settings.mode == AUTO and idle):
         return _as_they_are(images, patient, settings)
     brain = _find_brains(patient, settings, brain_mask)
-    if not aligned and (settings.mode == ON or not patient.prepared):
+    if len(patient.grids) > 1 and not aligned and (settings.mode == ON or not patient.prepared):
         _register_all(patient, settings)
     if settings.bias_field:
         _correct_all(patient)

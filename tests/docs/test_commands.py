@@ -62,7 +62,10 @@ HEARTS = "tests/test_dataset_myops2020.py::"
 # The first pattern that fits the whole command counts
 KNOWN: list[tuple[str, Tested | NotRun | str]] = [
     # make, and what is around it
-    (r"make (demo|test|long-test|setup|lint)", NotRun("CI runs it on a clean clone; tests would run themselves")),
+    (
+        r"make (demo|test|long-test|setup|setup-prepare|lint)",
+        NotRun("CI runs it on a clean clone; tests would run themselves"),
+    ),
     (r"make (label|federated|export|install)-\w+( PYTHON=\S+)?", NotRun("minutes, in an environment of its own")),
     (r"source \.venv\S*/bin/activate|cd \S+|mkdir -p \S+( \S+)?|git clone <.*", NotRun("changes the shell or copies")),
     (r"pip install (\.|-e \.|\"\.\[mlflow\]\")", NotRun("a fresh environment is needed, as `make install-test` makes")),
@@ -172,6 +175,14 @@ KNOWN: list[tuple[str, Tested | NotRun | str]] = [
     (
         r"incomplete-seg datalist .*",
         by(f"{DATALIST}test_split_datalist_records_how_it_was_made_and_prints_the_audit", "tests/data/test_layouts.py"),
+    ),
+    (
+        r"incomplete-seg segment .*--(output_grid|brain_mask|bias_field|prepare) .*",
+        by(
+            "tests/test_segment.py::test_raw_series_are_prepared_and_the_result_lies_on_each_grid",
+            "tests/preparation/test_prepare.py::test_a_mask_that_is_given_wins_and_no_brain_is_looked_for",
+            "tests/preparation/test_prepare.py::test_a_bias_field_is_taken_out_where_asked_for",
+        ),
     ),
     (
         r"incomplete-seg segment .*",

@@ -14,7 +14,7 @@ import pytest
 from scripts.preparation.extraction import extract_brain
 from scripts.preparation.geometry import Grid
 from tests.conftest import REAL_DATA
-from tests.preparation.conftest import THICK
+from tests.heads import THICK
 
 
 @pytest.fixture

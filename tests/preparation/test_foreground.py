@@ -12,7 +12,7 @@ from scripts.phantom.dataset import PhantomSettings, write_phantoms
 from scripts.preparation.foreground import foreground_of, is_extracted
 from scripts.preparation.geometry import Grid
 from tests.conftest import REAL_DATA
-from tests.preparation.conftest import REFERENCE, THICK
+from tests.heads import REFERENCE, THICK
 
 CONTRASTS = ["flair", "t1ce", "t1", "t2"]
 

@@ -18,7 +18,7 @@ from scripts.preparation.geometry import (
     to_itk,
     to_itk_transform,
 )
-from tests.preparation.conftest import MOVEMENT, REFERENCE, THICK, rigid
+from tests.heads import MOVEMENT, REFERENCE, THICK, rigid
 
 
 def test_finer_voxels_cover_the_same_box_from_the_same_corner():

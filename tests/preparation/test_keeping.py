@@ -14,7 +14,7 @@ from scripts.preparation.geometry import from_itk_transform
 from scripts.preparation.keeping import check_folder, folder_beside, keep, kept_files
 from scripts.preparation.prepare import prepare
 from scripts.preparation.settings import Preparation
-from tests.preparation.conftest import outlined
+from tests.heads import outlined
 
 sitk = pytest.importorskip("SimpleITK", reason="SimpleITK is not installed")
 

@@ -14,7 +14,7 @@ from scripts.preparation.geometry import Grid
 from scripts.preparation.prepare import prepare, prepared_grid
 from scripts.preparation.prepared import Places
 from scripts.preparation.settings import Preparation
-from tests.preparation.conftest import BRAIN, MOVEMENT, REFERENCE, THICK, centred, outlined, rigid
+from tests.heads import BRAIN, MOVEMENT, REFERENCE, THICK, centred, outlined, rigid
 
 pytest.importorskip("SimpleITK", reason="SimpleITK is not installed")
 SETTINGS = Preparation(reference="t1ce", spacing=[2.0, 2.0, 2.0])

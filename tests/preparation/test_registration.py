@@ -12,7 +12,7 @@ import pytest
 
 from scripts.preparation.geometry import Grid
 from scripts.preparation.registration import Series, register
-from tests.preparation.conftest import MOVEMENT, REFERENCE, THICK, centred, rigid
+from tests.heads import MOVEMENT, REFERENCE, THICK, centred, rigid
 
 FAR = rigid((0.0, 0.0, 20.0), (30.0, 20.0, 25.0))  # a session of another day: the headers tell little
 
