@@ -103,7 +103,8 @@ class Segmenter:
         _check_device(_made(parser, "device"))
         self.modalities: list[str] = _made(parser, "modalities")
         self._regions, self._layout, self._patterns = (_made(parser, id) for id in ("regions", "layout", "patterns"))
-        self._output_grid, keep_prepared = (_made(parser, id) for id in ("output_grid", "keep_prepared"))
+        self._output_grid, self._brain_mask = (_made(parser, id) for id in ("output_grid", "brain_mask"))
+        keep_prepared = _made(parser, "keep_prepared")
         self._keep_prepared = as_flag(keep_prepared, "keep_prepared")
         self._dataset, self._evaluator = (_made(parser, id) for id in ("dataset", "evaluator"))
         ModelLoader(_made(parser, "model_file"), self._evaluator.network).load()
@@ -130,7 +131,8 @@ class Segmenter:
             case = replace(case, channels=tuple(read_channels(channels) or ()))
         if output is not None:
             names = self.modalities if self._output_grid == ALL else ()
-            _check_output(output, case.files, self._regions, [on_series_of(output, name) for name in names])
+            given = [*case.files, *([self._brain_mask] if self._brain_mask else [])]
+            _check_output(output, given, self._regions, [on_series_of(output, name) for name in names])
             if self._keep_prepared:
                 check_folder(folder_beside(output))
         self._dataset.data = [case.to_entry()]

@@ -264,11 +264,13 @@ def test_raw_series_are_prepared_and_the_result_lies_on_each_grid(preparing, ser
     assert sorted(path.name for path in (tmp_path / "seg_prepared").iterdir()) == kept["files"]
 
 
-def test_nothing_beside_a_result_is_written_over_that_no_earlier_call_made(preparing, series, tmp_path):
+def test_nothing_beside_a_result_is_written_over_that_no_earlier_call_made(preparing, raw, series, tmp_path):
     (tmp_path / "seg_prepared").mkdir()
     (tmp_path / "seg_prepared" / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="seg_prepared exists and holds no preparation that was kept before"):
         preparing(series, tmp_path / "seg.nii.gz")
+    with pytest.raises(ValueError, match="mask.nii.gz is an input and would be overwritten"):
+        preparing(series, raw["mask"])
     (tmp_path / "other_on_flair.nii.gz").write_text("drawn by hand")
     with pytest.raises(ValueError, match="other_on_flair.nii.gz exists and is not the result of an earlier call"):
         preparing(series, tmp_path / "other.nii.gz")
