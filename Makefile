@@ -29,6 +29,7 @@ help:
 	@echo "make test   the test suite, but for:"
 	@echo "make long-test        the longest tests, three minutes; continuous integration runs both"
 	@echo "make lint   style and types"
+	@echo "make setup-prepare    what raw series need: registration and brain extraction (300 MB)"
 	@echo "make export-test      every network exported as ONNX, minutes each"
 	@echo "make install-test     the package installed in a fresh environment, used from another folder"
 	@echo "make label-test       a MONAI Label server that serves this bundle (Python 3.10 or 3.11: PYTHON=python3.11)"

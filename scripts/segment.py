@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -25,7 +26,10 @@ from .bundle.configuration import BUNDLE_ROOT, ROOT, UnknownId, read
 from .data.patient import describe_patient, read_channels
 from .engines.case_evaluator import root_cause
 from .handlers.model_loader import ModelLoader
+from .preparation.keeping import check_folder, folder_beside, keep
+from .transforms.prepare import ALL
 from .utils.files import replacing, write_json
+from .utils.flags import as_flag
 
 CONFIG_FILE = "configs/inference.yaml"
 NEEDED = ("modalities", "evaluator", "dataset", "inferer", "model_file")  # ids
@@ -45,19 +49,28 @@ class PatientSegmentation:
         label_map: integer label map on the grid of the input, in the label convention of the configuration.
         report: modalities used, volumes (mL), expected performance, warnings; see ``PredictionWriter``.
         probability_maps: region to a float32 map on the same grid; empty if they were not asked for.
+        on_series: modality to the label map, ``"label_map"``, and the probability maps on its own grid; empty unless
+            ``output_grid`` is ``"all"``.
+        kept: name to content of the files of the preparation; empty if they were not asked for.
     """
 
     label_map: nib.Nifti1Image
     report: dict[str, Any]
     probability_maps: dict[str, nib.Nifti1Image] = field(default_factory=dict)
+    on_series: dict[str, dict[str, nib.Nifti1Image]] = field(default_factory=dict)
+    kept: dict[str, bytes] = field(default_factory=dict)
 
     def save(self, output: str | PathLike) -> None:
-        """Write the label map to ``output``, and beside it the report and any probability maps."""
+        """Write the label map to ``output``, and beside it the report and all else that was asked for."""
         files = output_files(output, self.probability_maps)
         self.report["segmentation"] = Path(output).name
-        for role, image in {"label_map": self.label_map, **self.probability_maps}.items():
-            with replacing(files[role]) as temporary:
-                nib.save(image, temporary)
+        _save({"label_map": self.label_map, **self.probability_maps}, files)
+        for name, images in self.on_series.items():
+            of_series = output_files(on_series_of(output, name), [role for role in images if role != "label_map"])
+            _save(images, of_series)
+            self.report["segmentation_on"][name] = of_series["label_map"].name
+        if self.kept:
+            keep(self.kept, folder_beside(output))
         write_json(files["report"], self.report)
 
 
@@ -90,6 +103,9 @@ class Segmenter:
         _check_device(_made(parser, "device"))
         self.modalities: list[str] = _made(parser, "modalities")
         self._regions, self._layout, self._patterns = (_made(parser, id) for id in ("regions", "layout", "patterns"))
+        self._output_grid, self._brain_mask = (_made(parser, id) for id in ("output_grid", "brain_mask"))
+        keep_prepared = _made(parser, "keep_prepared")
+        self._keep_prepared = as_flag(keep_prepared, "keep_prepared")
         self._dataset, self._evaluator = (_made(parser, id) for id in ("dataset", "evaluator"))
         ModelLoader(_made(parser, "model_file"), self._evaluator.network).load()
 
@@ -114,7 +130,11 @@ class Segmenter:
                 raise ValueError("`channels` goes with a stacked file; expected no channels for other forms.")
             case = replace(case, channels=tuple(read_channels(channels) or ()))
         if output is not None:
-            _check_output(output, case.files, self._regions)
+            names = self.modalities if self._output_grid == ALL else ()
+            given = [*case.files, *([self._brain_mask] if self._brain_mask else [])]
+            _check_output(output, given, self._regions, [on_series_of(output, name) for name in names])
+            if self._keep_prepared:
+                check_folder(folder_beside(output))
         self._dataset.data = [case.to_entry()]
         try:
             self._evaluator.run()
@@ -123,19 +143,27 @@ class Segmenter:
             result = self._collect(case.name)
         finally:
             self._evaluator.state.batch = self._evaluator.state.output = None  # volumes, of no more use
-            for file in Path(self._folder.name).iterdir():
-                file.unlink()
+            for path in Path(self._folder.name).iterdir():
+                rmtree(path) if path.is_dir() else path.unlink()
         if output is not None:
             result.save(output)
         return result
 
     def _collect(self, case: str) -> PatientSegmentation:
         """Take what the writers have written into memory."""
-        files = output_files(Path(self._folder.name, f"{case}.nii.gz"), self._regions)
-        report = json.loads(files.pop("report").read_text(encoding="utf-8"))
+        label_map = Path(self._folder.name, f"{case}.nii.gz")
+        report = json.loads(output_files(label_map)["report"].read_text(encoding="utf-8"))
         report["segmentation"] = None
-        images = {role: _in_memory(file) for role, file in files.items() if file.exists()}
-        return PatientSegmentation(images.pop("label_map"), report, images)
+        images = self._images(label_map)
+        others = {name: self._images(on_series_of(label_map, name)) for name in report.get("segmentation_on", ())}
+        folder = folder_beside(label_map)
+        kept = {file.name: file.read_bytes() for file in folder.iterdir()} if folder.exists() else {}
+        return PatientSegmentation(images.pop("label_map"), report, images, others, kept)
+
+    def _images(self, label_map: Path) -> dict[str, nib.Nifti1Image]:
+        """Read a label map, and the probability maps beside it."""
+        files = output_files(label_map, self._regions)
+        return {role: _in_memory(file) for role, file in files.items() if role != "report" and file.exists()}
 
 
 def segment(
@@ -183,6 +211,19 @@ def output_files(output: str | PathLike, regions: Sequence[str] | Mapping[str, A
     return {"label_map": path, "report": path.with_name(f"{stem}.json"), **maps}
 
 
+def on_series_of(output: str | PathLike, modality: str) -> Path:
+    """Name the label map on the grid of a series, ``<name>_on_<modality>``, beside the one asked for."""
+    path = output_files(output)["label_map"]
+    ending = next(each for each in ENDINGS if path.name.endswith(each))
+    return path.with_name(f"{path.name.removesuffix(ending)}_on_{modality}{ending}")
+
+
+def _save(images: Mapping[str, nib.Nifti1Image], files: Mapping[str, Path]) -> None:
+    for role, image in images.items():
+        with replacing(files[role]) as temporary:
+            nib.save(image, temporary)
+
+
 def _made(parser: ConfigParser, id: str) -> Any:
     """Make what an id describes; what one of its components finds wrong is raised as it is, which MONAI wraps."""
     try:
@@ -200,14 +241,20 @@ def _check_device(device: torch.device | str) -> None:
         raise ValueError(f"device `{device}` cannot be used ({reason}); expected e.g. cpu or cuda.") from error
 
 
-def _check_output(output: str | PathLike, inputs: Sequence[str], regions: Sequence[str] | Mapping[str, Any]) -> None:
+def _check_output(
+    output: str | PathLike,
+    inputs: Sequence[str],
+    regions: Sequence[str] | Mapping[str, Any],
+    on_series: Sequence[Path] = (),
+) -> None:
     """Refuse to write over an input, or over anything else that is not an earlier result: a drawn label, for one."""
     files = output_files(output, regions)
+    more = [file for each in on_series for role, file in output_files(each, regions).items() if role != "report"]
     given = {Path(file).resolve() for file in inputs}
-    clash = [str(file) for file in files.values() if file.resolve() in given]
+    clash = [str(file) for file in (*files.values(), *more) if file.resolve() in given]
     if clash:
         raise ValueError(f"{clash[0]} is an input and would be overwritten; name another output.")
-    there = [str(files[role]) for role in ("label_map", "report") if files[role].exists()]
+    there = [str(file) for file in (files["label_map"], files["report"], *on_series) if file.exists()]
     if there and not _is_report_of(files["report"], files["label_map"].name):
         raise ValueError(
             f"{there[0]} exists and is not the result of an earlier call, whose report would lie beside it; name "

@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "drawing": (),
     "phantom": ("data",),
     "preparation": ("data",),  # from the scanner to the network, and back
-    "transforms": ("data", "phantom"),
+    "transforms": ("data", "phantom", "preparation"),
     "networks": (),
     "losses": ("networks",),
     "inferers": ("networks",),
@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "study": ("metrics", "drawing", "evaluation", "handlers"),
     "bundle": ("networks", "evaluation", "engines", "handlers"),
     "federated": ("data", "networks", "losses", "handlers", "bundle"),
-    "segment": ("data", "engines", "handlers", "bundle"),
+    "segment": ("data", "preparation", "transforms", "engines", "handlers", "bundle"),
     "tools": (
         *("data", "metrics", "drawing", "phantom", "networks", "inferers", "evaluation", "engines", "handlers"),
         *("report", "study", "bundle", "segment", "preparation"),

@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from scripts.handlers import model_loader
+from scripts.modalities import modality_subsets, subset_name
 from scripts.segment import Segmenter, read_configuration, segment
 from scripts.utils import memory
+from tests.heads import MOVEMENT, REFERENCE, THICK, Head
 
 NAMES = ["flair", "t1ce", "t1", "t2"]
 
@@ -102,9 +104,9 @@ def test_weights_are_read_once_for_several_patients(options, patient, monkeypatc
 def test_a_patient_who_fails_does_not_spoil_the_next(segmenter, patient, phantoms, tmp_path):
     before = segmenter(patient)
     other = nib.load(patient["t2"])
-    nib.save(other.slicer[:-1], tmp_path / "short.nii.gz")
-    with pytest.raises(ValueError, match="case `phantom_0004_flair`: the files lie on different grids"):
-        segmenter({**patient, "t2": tmp_path / "short.nii.gz"})
+    nib.save(nib.Nifti1Image(np.zeros(other.shape), other.affine), tmp_path / "empty.nii.gz")
+    with pytest.raises(ValueError, match="case `phantom_0004_flair`: the image is empty: every voxel is 0.0"):
+        segmenter({**patient, "t2": tmp_path / "empty.nii.gz"})
     np.testing.assert_array_equal(values(segmenter(patient).label_map), values(before.label_map))
 
 
@@ -208,3 +210,102 @@ def test_channels_go_with_a_stacked_file_alone(segmenter, patient):
 def test_what_is_wrong_with_options_is_said_in_words(options, wrong, error, reason):
     with pytest.raises(error, match=re.escape(reason)):
         Segmenter(**{**options, **wrong})
+
+
+# --- raw series: prepared first, see tests/preparation -------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """Files of two series of a head, on grids of their own, and of a mask of its brain."""
+    folder, head = tmp_path_factory.mktemp("raw"), Head()
+    images = {"t1ce": head.image("t1ce", *REFERENCE), "flair": head.image("flair", *THICK, MOVEMENT)}
+    images["mask"] = nib.Nifti1Image(head.brain(*REFERENCE).astype(np.uint8), REFERENCE[0])
+    for name, image in images.items():
+        nib.save(image, folder / f"{name}.nii.gz")
+    return {name: str(folder / f"{name}.nii.gz") for name in images}
+
+
+@pytest.fixture(scope="module")
+def preparing(options, raw):
+    return Segmenter(**options, brain_mask=raw["mask"], output_grid="all", keep_prepared=True, probability_maps=True)
+
+
+@pytest.fixture
+def series(raw):
+    return {name: file for name, file in raw.items() if name != "mask"}
+
+
+def test_raw_series_are_prepared_and_the_result_lies_on_each_grid(preparing, series, tmp_path):
+    result = preparing(series, tmp_path / "seg.nii.gz")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["seg.json", "seg_prepared"]
+        + [f"seg{on}.nii.gz" for on in ("", "_on_flair", "_on_t1ce")]
+        + [
+            f"seg{on}_{region}_probability.nii.gz"
+            for on in ("", "_on_flair", "_on_t1ce")
+            for region in ("wt", "tc", "et")
+        ]
+    )
+    for on, name in (("", "t1ce"), ("_on_flair", "flair"), ("_on_t1ce", "t1ce")):
+        source = nib.load(series[name])
+        for ending in ("", "_wt_probability"):
+            image = nib.load(tmp_path / f"seg{on}{ending}.nii.gz")
+            assert image.shape == source.shape
+            np.testing.assert_allclose(image.affine, source.affine, atol=1e-4)
+    np.testing.assert_array_equal(values(result.on_series["t1ce"]["label_map"]), values(result.label_map))
+    assert len(np.unique(values(result.label_map))) > 1
+    report = json.loads((tmp_path / "seg.json").read_text())
+    assert report == result.report
+    assert report["segmentation_on"] == {"flair": "seg_on_flair.nii.gz", "t1ce": "seg_on_t1ce.nii.gz"}
+    assert report["preparation"]["reference"] == "t1ce" and report["preparation"]["series"]["flair"]["registered"]
+    kept = json.loads((tmp_path / "seg_prepared" / "preparation.json").read_text())
+    assert kept["series"] == report["preparation"]["series"]
+    assert sorted(path.name for path in (tmp_path / "seg_prepared").iterdir()) == kept["files"]
+
+
+def test_nothing_beside_a_result_is_written_over_that_no_earlier_call_made(preparing, raw, series, tmp_path):
+    (tmp_path / "seg_prepared").mkdir()
+    (tmp_path / "seg_prepared" / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="seg_prepared exists and holds no preparation that was kept before"):
+        preparing(series, tmp_path / "seg.nii.gz")
+    with pytest.raises(ValueError, match="mask.nii.gz is an input and would be overwritten"):
+        preparing(series, raw["mask"])
+    (tmp_path / "other_on_flair.nii.gz").write_text("drawn by hand")
+    with pytest.raises(ValueError, match="other_on_flair.nii.gz exists and is not the result of an earlier call"):
+        preparing(series, tmp_path / "other.nii.gz")
+    assert (tmp_path / "other_on_flair.nii.gz").read_text() == "drawn by hand"
+    assert [path.name for path in (tmp_path / "seg_prepared").iterdir()] == ["notes.txt"]
+
+
+def test_the_grid_of_a_series_that_is_not_there_is_refused_in_words(options, raw, series):
+    with pytest.raises(ValueError, match="`output_grid` is `t2`, which this patient does not have"):
+        segment(series, **options, brain_mask=raw["mask"], output_grid="t2")
+    result = segment(series, **options, brain_mask=raw["mask"], output_grid="flair")
+    assert result.label_map.shape == nib.load(series["flair"]).shape and result.on_series == {} == result.kept
+
+
+def test_a_raw_stack_is_cut_but_not_registered(options, raw, tmp_path):
+    head = Head()
+    stack = np.stack([values(head.image(name, *REFERENCE)) for name in ("t2", "t1ce")], axis=-1)
+    nib.save(nib.Nifti1Image(stack, REFERENCE[0]), tmp_path / "stack.nii.gz")
+    result = segment(tmp_path / "stack.nii.gz", channels="t2,t1ce", **options, brain_mask=raw["mask"])
+    record = result.report["preparation"]
+    assert record["brain_from"] == "file" and "registered" not in record["series"]["t2"]
+    assert result.label_map.shape == REFERENCE[1]
+
+
+def test_what_needs_no_preparation_gives_the_same_bits_in_every_subset(options, patient, phantoms):
+    files = {name: str(phantoms / "phantom_0004" / f"phantom_0004_{name}.nii.gz") for name in NAMES}
+    for flags in modality_subsets(4).tolist():
+        subset = subset_name(flags, NAMES)
+        auto, off = (
+            Segmenter(**options, prepare=mode, subset=subset, probability_maps=True) for mode in ("auto", "off")
+        )
+        prepared, before = auto(files), off(files)
+        np.testing.assert_array_equal(values(prepared.label_map), values(before.label_map))
+        np.testing.assert_array_equal(prepared.label_map.affine, before.label_map.affine)
+        for region, image in before.probability_maps.items():
+            np.testing.assert_array_equal(values(prepared.probability_maps[region]), values(image))
+        assert prepared.report.pop("preparation")["done"] is False
+        assert prepared.report == before.report

@@ -91,7 +91,7 @@ def image_like(values: NDArray[Any], affine: NDArray, reference: str | Path | No
     """
     image = nib.Nifti1Image(values, affine)
     image.header.set_xyzt_units("mm")
-    forms = read_forms(reference) if reference is not None and Path(reference).is_file() else None
+    forms = read_forms(reference) if reference is not None and _is_nifti(Path(reference)) else None
     if forms is None or not np.allclose(forms.affine, affine, atol=1e-3):
         image.set_qform(affine, ALIGNED)
         image.set_sform(affine, ALIGNED)
@@ -108,6 +108,10 @@ def _qform(header: nib.Nifti1Header) -> NDArray | None:
         return header.get_qform()
     except (HeaderDataError, ValueError, np.linalg.LinAlgError):  # no rotation
         return None
+
+
+def _is_nifti(file: Path) -> bool:
+    return file.is_file() and file.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def _is_affine(form: NDArray) -> bool:

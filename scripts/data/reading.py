@@ -22,6 +22,7 @@ from torch import Tensor
 
 from .background import border_value, clip_outliers, find_foreground
 from .case_error import CaseError
+from .formats import read_other_format
 from .headers import read_forms
 
 REFUSE, ALLOW = "refuse", "allow"  # what to do about grids that no scanner makes
@@ -34,7 +35,7 @@ KEPT_META = ("affine", "original_affine", "space", "filename_or_obj")
 
 
 class ImageFile:
-    """Read one file in any format that MONAI's ``LoadImage`` knows.
+    """Read one file in any format that MONAI's ``LoadImage`` or ``read_other_format`` knows.
 
     Called with ``(file, case, channels, doubts)``. ``channels`` is how many images the file is expected to hold: 1, or
     more for a stacked file; ``doubts`` receives sentences about its header, see ``read_forms``. Trailing dimensions of
@@ -62,7 +63,8 @@ class ImageFile:
             raise CaseError(case, "the file does not exist; see the paths in the datalist", str(file))
         try:
             _check_compression(file)
-            loaded = self._load(file)
+            loaded = read_other_format(file)
+            loaded = self._load(file) if loaded is None else loaded
         except Exception as error:  # each format's library raises types of its own for a damaged file
             raise CaseError(
                 case,
@@ -108,7 +110,7 @@ class ImageFile:
 
 def _check_compression(file: str) -> None:
     """Read a gzip file to its checksum, which readers stop short of: they take damaged voxels as they come."""
-    if file.lower().endswith(".gz"):
+    if file.lower().endswith((".gz", ".mgz")):
         with gzip.open(Path(file).expanduser()) as stream:
             while stream.read(1 << 20):
                 pass
@@ -146,16 +148,15 @@ def is_blank(image: Tensor) -> bool:
     return bool(low == high) or bool(torch.isnan(low) and torch.isnan(image).all())
 
 
-def clean_image(
+def check_image(
     image: Tensor,
     case: str,
     file: str,
     non_finite: str = "refuse",
     name: str = "the image",
     doubts: list[str] | None = None,
-    fills: bool = False,
 ) -> Tensor:
-    """Check the voxels of one acquired image, clip those that no scanner measures, and set its background to 0.
+    """Check the voxels of one acquired image, and clip those that no scanner measures.
 
     Args:
         image: ``(*S)``, the full image.
@@ -165,7 +166,6 @@ def clean_image(
             of the background (0 where there is none).
         name: of the image in messages, e.g. which channel of a stacked file.
         doubts: receives sentences about what was changed, or is not as expected.
-        fills: whether an image may fill its volume without doubt, as one of the heart does.
 
     Raises:
         CaseError: if the image is empty or constant, has voxels that are not finite, or values beyond 1e12 or all
@@ -187,10 +187,28 @@ def clean_image(
             f"{HIGHEST:g}, within which it can be normalised. Was it scaled by mistake?",
             file,
         )
-    of_file = f"{name} of {Path(file).name}"
     image, clipped = clip_outliers(image)
     if clipped:
-        doubts.append(f"{of_file}: {clipped} voxels are far brighter or darker than all others; clipped")
+        doubts.append(
+            f"{name} of {Path(file).name}: {clipped} voxels are far brighter or darker than all others; clipped"
+        )
+    return image
+
+
+def cut_background(
+    image: Tensor, file: str, name: str = "the image", doubts: list[str] | None = None, fills: bool = False
+) -> Tensor:
+    """Set the background of an image that was checked to 0, see ``find_foreground``.
+
+    Args:
+        image: ``(*S)``, the full image.
+        file: for messages.
+        name: of the image in messages.
+        doubts: receives sentences about what is not as expected.
+        fills: whether an image may fill its volume without doubt, as one of the heart does.
+    """
+    doubts = [] if doubts is None else doubts
+    of_file = f"{name} of {Path(file).name}"
     image, share, noisy = find_foreground(image)
     if noisy:
         doubts.append(f"{of_file}: its background is noise instead of one value; {1 - share:.0%} of it set to 0")

@@ -19,11 +19,11 @@ from monai.utils import convert_to_tensor
 from ..data.case import DOUBTS
 from ..data.headers import image_like
 from ..data.label_conventions import from_internal, get_convention
-from ..data.reading import file_of
 from ..evaluation.expectation import ExpectedPerformance
 from ..evaluation.origin import SYNTHETIC_ONLY, origin_in_words, origin_of, synthetic_only
 from ..metrics.regions import volumes_ml
 from ..modalities import acquired_in, subset_name
+from ..transforms.prepare import file_on_grid, on_series, preparation_of
 from ..utils.files import replacing, write_json
 from .cases import cases_of
 
@@ -33,11 +33,12 @@ logger = logging.getLogger(__name__)
 class PredictionWriter:
     """Write one label map and one JSON file for each case of an inference run.
 
-    ``<output_dir>/<case>.nii.gz`` lies on the grid of the input, with both forms of its header, and carries the values
-    of the asked-for label convention, as uint8, or uint16 where the convention goes beyond 255.
-    ``<output_dir>/<case>.json`` says which modalities were used, voxels and volume (mL) of each region, what to expect
-    of them, what the weights were trained on, and warnings. Attach to a ``CaseEvaluator`` whose postprocessing leaves
-    ``pred`` as internal classes ``(1, *S)`` on the grid of the input, behind what loads the weights.
+    ``<output_dir>/<case>.nii.gz`` lies on the grid of the input (of which series, says ``output_grid``; for ``all``
+    there is ``<case>_on_<modality>.nii.gz`` of each besides), with both forms of its header, and carries the values of
+    the asked-for label convention, as uint8, or uint16 where it goes beyond 255. ``<output_dir>/<case>.json`` says
+    which modalities were used, voxels and volume (mL) of each region, what to expect of them, what the weights were
+    trained on, how the images were prepared, and warnings. Attach to a ``CaseEvaluator`` whose postprocessing leaves
+    ``pred`` as internal classes ``(1, *S)`` on the grid of the result, behind what loads the weights.
 
     Args:
         output_dir: folder of the results, made if need be.
@@ -89,13 +90,14 @@ class PredictionWriter:
 
     def write_case(self, case: Mapping[str, Any]) -> None:
         """Write one case; ``pred`` ``(1, *S)``, classes, must carry the affine of the input's grid."""
-        prediction = case["pred"]
-        labels = from_internal(prediction[0].cpu().numpy(), self.label_convention)
-        affine = np.asarray(prediction.affine, dtype=float)
+        prediction, prepared = case["pred"], preparation_of(case)
         path = self.output_dir / f"{case['case']}.nii.gz"
-        with replacing(path) as temporary:
-            nib.save(image_like(labels, affine, file_of(case["image"])), temporary)
-        volumes = self._volumes(prediction[0].cpu(), nib.affines.voxel_sizes(affine).tolist())
+        self._write_labels(prediction[0], prediction, case, path)
+        others = {name: path.with_name(f"{case['case']}_on_{name}.nii.gz") for name in on_series(case)}
+        for name, probabilities in on_series(case).items():
+            self._write_labels(probabilities.argmax(dim=0), probabilities, case, others[name])
+        spacing = nib.affines.voxel_sizes(np.asarray(prediction.affine, dtype=float))
+        volumes = self._volumes(prediction[0].cpu(), spacing.tolist())
         acquired = acquired_in(case["image"]).tolist()
         expected = None if self.expected is None else self.expected.of(acquired)
         absent = [name for name, there in zip(self.modalities, acquired, strict=True) if not there]
@@ -104,6 +106,7 @@ class PredictionWriter:
         report = {
             "case": str(case["case"]),
             "segmentation": path.name,
+            **({"segmentation_on": {name: file.name for name, file in others.items()}} if others else {}),
             "label_convention": self.label_convention,
             "modalities_used": [name for name in self.modalities if name not in absent],
             "modalities_absent": absent,
@@ -112,11 +115,19 @@ class PredictionWriter:
             "expected_performance": expected,
             **({"expected_performance_note": self.expected.reason} if self.expected and not expected else {}),
             **({"weights": self.weights} if self.weights else {}),
-            "warnings": [*doubts, *of_weights, *_warnings(volumes, absent, expected)],
+            **({"preparation": prepared["record"]} if prepared else {}),
+            "warnings": [*(*doubts, *of_weights, *prepared.get("warnings", ())), *_warnings(volumes, absent, expected)],
         }
         write_json(path.with_name(f"{case['case']}.json"), report)
         lines = [*(f"warning: {warning}" for warning in [*doubts, *of_weights]), *(expected or {}).get("in_words", ())]
         logger.info("%s: %s from %s%s", case["case"], path, report["subset"], "".join(f"\n  {line}" for line in lines))
+
+    def _write_labels(self, classes: torch.Tensor, placed: Any, case: Mapping[str, Any], path: Path) -> None:
+        """Write a label map of internal classes ``(*S)``, on the grid of ``placed``."""
+        labels = from_internal(classes.cpu().numpy(), self.label_convention)
+        with replacing(path) as temporary:
+            affine = np.asarray(placed.affine, dtype=float)
+            nib.save(image_like(labels, affine, file_on_grid(placed, case)), temporary)
 
     def _volumes(self, classes: torch.Tensor, spacing: Sequence[float]) -> dict[str, dict[str, float]]:
         """Measure each region in voxels and mL."""

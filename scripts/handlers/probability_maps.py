@@ -11,14 +11,15 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from ignite.engine import Engine, Events
+from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
 from monai.utils import convert_to_tensor
 
 from ..data.headers import image_like
-from ..data.reading import file_of
 from ..evaluation.temperature import read_temperatures, scale, temperature_for
 from ..metrics.calibration import region_probabilities
 from ..modalities import acquired_in
+from ..transforms.prepare import file_on_grid, on_series
 from ..utils.files import replacing
 from ..utils.flags import as_flag
 from .cases import cases_of
@@ -84,14 +85,20 @@ class ProbabilityMapWriter:
         Raises:
             ValueError: if a probability is not finite, or no temperature was fitted for its number of modalities.
         """
-        probabilities = convert_to_tensor(case["probabilities"], track_meta=False, device="cpu")
+        self._write_maps(case, case["probabilities"], str(case["case"]))
+        for name, probabilities in on_series(case).items():
+            self._write_maps(case, probabilities, f"{case['case']}_on_{name}")
+
+    def _write_maps(self, case: Mapping[str, Any], classes: MetaTensor, stem: str) -> None:
+        """Write the maps of probabilities ``(C, *S)``, of one grid."""
+        probabilities = convert_to_tensor(classes, track_meta=False, device="cpu")
         if self.temperature_scaling:
             acquired = acquired_in(case["image"])
             probabilities = scale(probabilities, temperature_for(self.temperatures, int(acquired.sum())))
         maps = region_probabilities(probabilities, self.regions).numpy().astype(np.float32)  # (R, *S)
         if not np.isfinite(maps).all():
             raise ValueError(f"case `{case['case']}` has probabilities that are not finite. Has the training diverged?")
-        affine = np.asarray(case["probabilities"].affine, dtype=float)
+        affine = np.asarray(classes.affine, dtype=float)
         for number, region in enumerate(self.regions):
-            with replacing(self.output_dir / f"{case['case']}_{region}_probability.nii.gz") as temporary:
-                nib.save(image_like(maps[number], affine, file_of(case["image"])), temporary)
+            with replacing(self.output_dir / f"{stem}_{region}_probability.nii.gz") as temporary:
+                nib.save(image_like(maps[number], affine, file_on_grid(classes, case)), temporary)

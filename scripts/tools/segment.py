@@ -30,8 +30,8 @@ def main(
 ) -> None:
     """Segment one patient; a label map on the grid of the input, and beside it a report in JSON.
 
-    Name the file of each modality that there is, in any order: `--flair a.nii.gz --t1ce b.nii.gz`. Or `--patient`, or
-    `--image`. Not for clinical use.
+    Raw series are registered and their brain cut out first. Name the file of each modality that there is, in any order:
+    `--flair a.nii.gz --t1ce b.nii.gz`. Or `--patient`, or `--image`. Not for clinical use.
 
     Args:
         output: the label map, `.nii.gz` or `.nii`; the report is the `.json` of the same name.
@@ -42,7 +42,8 @@ def main(
         options: files by modality; and ids of the configuration: `--model_file FILE`, `--device cuda`,
             `--subset flair+t2`, `--flips opposite` (average over the image and that flipped along all axes, twice as
             long), `--flips all` (over every flip, 8 times as long), `--probability_maps`,
-            `--label_convention NAME`, `--sliding_window_overlap 0.25`, ...
+            `--label_convention NAME`, `--sliding_window_overlap 0.25`, ... For raw series `--prepare off`, `auto` or
+            `on`, `--brain_mask FILE`, `--brain_extraction accurate`, `--output_grid flair`, `--keep_prepared`, ...
     """
     try:
         modalities = read_configuration(config_file).get("modalities")
@@ -80,6 +81,9 @@ def _print(result: PatientSegmentation, output: str) -> None:
     report = result.report
     volumes = ", ".join(f"{region} {volume['ml']:g} mL" for region, volume in report["volumes"].items())
     print(f"{output}: from {report['subset']}; {volumes}")
+    prepared = report.get("preparation", {})
+    for line in prepared["in_words"] if prepared.get("done") else ():
+        print(f"  {line}")
     for warning in report["warnings"]:
         print(f"  warning: {warning}")
 

@@ -21,7 +21,8 @@ from ..data.label_conventions import convention_names, get_convention, to_intern
 from ..data.reading import (
     REFUSE,
     ImageFile,
-    clean_image,
+    check_image,
+    cut_background,
     file_of,
     grid_difference,
     is_blank,
@@ -107,11 +108,40 @@ class LoadCased(MapTransform):
         self._said: set[str] = set()  # doubts that were logged
 
     def __call__(self, data: Request) -> dict[Hashable, object]:
+        return self.assemble(*self.read(data))
+
+    def read(self, data: Request) -> tuple[Case, dict[str, MetaTensor], list[str]]:
+        """Read the images of a case and check them; nothing is cut off yet.
+
+        Returns:
+            The case; modality to ``(1, *S)``, in the configured order, each on its own grid; doubts, in sentences.
+
+        Raises:
+            CaseError: as when called.
+        """
         case = understand(data, self.modalities, self.image_key, self.label_key)
         doubts = list(filter(None, str(case.more.get(DOUBTS, "")).splitlines()))
         acquired = self._acquired(case, doubts)
         if not acquired:
             raise CaseError(case.name, f"no modality was acquired; expected at least one of {list(self.modalities)}")
+        return case, acquired, doubts
+
+    def assemble(
+        self, case: Case, acquired: Mapping[str, MetaTensor], doubts: list[str], cut: bool = True
+    ) -> dict[Hashable, object]:
+        """Make one image of those of a case, and read its label; see the class.
+
+        Args:
+            case: what was read.
+            acquired: at least one image ``(1, *S)`` by modality.
+            doubts: about it so far.
+            cut: whether the backgrounds are still to be set to 0.
+
+        Raises:
+            CaseError: as when called.
+        """
+        if cut:
+            acquired = {name: self._cut(name, image, case, doubts) for name, image in acquired.items()}
         first = next(iter(acquired.values()))
         image = torch.full((len(self.modalities), *first.shape[1:]), torch.nan)
         for name, channel in acquired.items():
@@ -141,10 +171,12 @@ class LoadCased(MapTransform):
     def _single(self, file: str, case: str, doubts: list[str]) -> MetaTensor:
         """Read one modality's file, ``(1, *S)``."""
         image = self._read(file, case, doubts=doubts)
-        channel = image.as_tensor()[0]
-        return with_meta(
-            clean_image(channel, case, file, self.non_finite, doubts=doubts, fills=self.fills)[None], image
-        )
+        return with_meta(check_image(image.as_tensor()[0], case, file, self.non_finite, doubts=doubts)[None], image)
+
+    def _cut(self, name: str, image: MetaTensor, case: Case, doubts: list[str]) -> MetaTensor:
+        """Set the background of an image ``(1, *S)`` to 0."""
+        what = "the image" if case.image is None else f"channel `{name}`"
+        return with_meta(cut_background(image.as_tensor()[0], file_of(image), what, doubts, self.fills)[None], image)
 
     def _stacked(
         self, file: str, channels: Sequence[str | None], case: str, doubts: list[str]
@@ -156,7 +188,7 @@ class LoadCased(MapTransform):
             channel = stack.as_tensor()[channels.index(name)]
             if not is_blank(channel):
                 what = f"channel `{name}`"
-                channel = clean_image(channel, case, file, self.non_finite, what, doubts, self.fills)
+                channel = check_image(channel, case, file, self.non_finite, what, doubts)
                 acquired[name] = with_meta(channel[None], stack)
         return acquired
 

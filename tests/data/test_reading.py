@@ -14,10 +14,23 @@ import torch
 from monai.data import MetaTensor
 
 from scripts.data.case_error import CaseError
-from scripts.data.reading import ImageFile, clean_image, grid_difference, is_blank, reorient_to, resample_to
+from scripts.data.reading import (
+    ImageFile,
+    check_image,
+    cut_background,
+    grid_difference,
+    is_blank,
+    reorient_to,
+    resample_to,
+)
 from tests.toys import save_as_is
 
 LPS = np.diag([-1.0, -1.0, 2.0, 1.0])
+
+
+def clean_image(image, case, file, non_finite="refuse", name="the image", doubts=None, fills=False):
+    """Do to an image what loading does."""
+    return cut_background(check_image(image, case, file, non_finite, name, doubts), file, name, doubts, fills)
 
 
 @pytest.fixture(scope="module")

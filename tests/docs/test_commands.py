@@ -175,6 +175,14 @@ KNOWN: list[tuple[str, Tested | NotRun | str]] = [
         by(f"{DATALIST}test_split_datalist_records_how_it_was_made_and_prints_the_audit", "tests/data/test_layouts.py"),
     ),
     (
+        r"incomplete-seg segment .*--(output_grid|brain_mask|bias_field|prepare) .*",
+        by(
+            "tests/test_segment.py::test_raw_series_are_prepared_and_the_result_lies_on_each_grid",
+            "tests/preparation/test_prepare.py::test_a_mask_that_is_given_wins_and_no_brain_is_looked_for",
+            "tests/preparation/test_prepare.py::test_a_bias_field_is_taken_out_where_asked_for",
+        ),
+    ),
+    (
         r"incomplete-seg segment .*",
         by(
             "tests/tools/test_segment.py::test_a_patient_is_segmented_from_any_folder_with_a_progress_bar",
