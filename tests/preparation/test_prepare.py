@@ -115,8 +115,11 @@ def test_extracted_series_on_one_grid_are_handed_back_as_they_are(head, outline)
 
 def test_extracted_series_that_are_aligned_on_other_grids_are_resampled_and_not_moved(head, outline):
     grid = centred((2.5, 2.5, 4.0), (60, 66, 36), "LPS"), (60, 66, 36)
-    images = {"t1ce": head.image("t1ce", *REFERENCE, extracted=True), "t2": head.image("t2", *grid, extracted=True)}
+    hardly = rigid(shift=(0.35, 0.0, 0.0))
+    images = {"t1ce": head.image("t1ce", *REFERENCE, extracted=True)}
+    images["t2"] = head.image("t2", *grid, hardly, extracted=True)
     prepared = prepare(images, Preparation(reference="t1ce"))
+    assert 0.15 < prepared.record["series"]["t2"]["moved_mm"] < 0.5, "found, and left"
     np.testing.assert_array_equal(prepared.transforms["t2"], np.eye(4))
     np.testing.assert_array_equal(values(prepared.images["t1ce"]), values(images["t1ce"]), "bit for bit")
     assert prepared.record["series"]["t2"]["registered"] is False and outline == []
