@@ -27,13 +27,13 @@ from .data.patient import describe_patient, read_channels
 from .engines.case_evaluator import root_cause
 from .handlers.model_loader import ModelLoader
 from .preparation.keeping import check_folder, folder_beside, keep
+from .records.results import check_output, on_series_of, output_files, preview_of
 from .transforms.prepare import ALL
-from .utils.files import replacing, write_json
+from .utils.files import json_text, replacing_all
 from .utils.flags import as_flag
 
 CONFIG_FILE = "configs/inference.yaml"
 NEEDED = ("modalities", "evaluator", "dataset", "inferer", "model_file")  # ids
-ENDINGS = (".nii.gz", ".nii")
 # Handlers of a whole run: weights are loaded once, windows are counted instead of cases, nothing is recorded, and the
 # memory of the process that calls is its own business.
 OF_A_RUN = ("ModelLoader", "ProgressBarHandler", "RunRecordHandler", "KeepBuffersHandler")
@@ -52,6 +52,7 @@ class PatientSegmentation:
         on_series: modality to the label map, ``"label_map"``, and the probability maps on its own grid; empty unless
             ``output_grid`` is ``"all"``.
         kept: name to content of the files of the preparation; empty if they were not asked for.
+        preview: PNG file of the result; ``None`` where none was drawn.
     """
 
     label_map: nib.Nifti1Image
@@ -59,19 +60,28 @@ class PatientSegmentation:
     probability_maps: dict[str, nib.Nifti1Image] = field(default_factory=dict)
     on_series: dict[str, dict[str, nib.Nifti1Image]] = field(default_factory=dict)
     kept: dict[str, bytes] = field(default_factory=dict)
+    preview: bytes | None = None
 
     def save(self, output: str | PathLike) -> None:
         """Write the label map to ``output``, and beside it the report and all else that was asked for."""
         files = output_files(output, self.probability_maps)
-        self.report["segmentation"] = Path(output).name
-        _save({"label_map": self.label_map, **self.probability_maps}, files)
-        for name, images in self.on_series.items():
-            of_series = output_files(on_series_of(output, name), [role for role in images if role != "label_map"])
-            _save(images, of_series)
-            self.report["segmentation_on"][name] = of_series["label_map"].name
+        self.report["segmentation"] = files["label_map"].name
+        images = {files["label_map"]: self.label_map}
+        images |= {files[region]: image for region, image in self.probability_maps.items()}
+        for name, of_series in self.on_series.items():
+            places = output_files(on_series_of(output, name), [role for role in of_series if role != "label_map"])
+            self.report["segmentation_on"][name] = places["label_map"].name
+            images |= {places[role]: image for role, image in of_series.items()}
         if self.kept:
             keep(self.kept, folder_beside(output))
-        write_json(files["report"], self.report)
+        drawn = {} if self.preview is None else {preview_of(output): self.preview}
+        # first the report: by it the next call knows that the others are its own
+        with replacing_all([files["report"], *images, *drawn]) as (report, *temporaries):
+            report.write_text(json_text(self.report), encoding="utf-8")
+            for temporary, image in zip(temporaries, images.values(), strict=False):
+                nib.save(image, temporary)
+            for temporary, picture in zip(temporaries[len(images) :], drawn.values(), strict=True):
+                temporary.write_bytes(picture)
 
 
 class Segmenter:
@@ -132,10 +142,11 @@ class Segmenter:
         if output is not None:
             names = self.modalities if self._output_grid == ALL else ()
             given = [*case.files, *([self._brain_mask] if self._brain_mask else [])]
-            _check_output(output, given, self._regions, [on_series_of(output, name) for name in names])
+            check_output(output, given, self._regions, names)
             if self._keep_prepared:
                 check_folder(folder_beside(output))
         self._dataset.data = [case.to_entry()]
+        self._clear()  # of what an interrupt may have left
         try:
             self._evaluator.run()
             if self._evaluator.failures:
@@ -143,11 +154,14 @@ class Segmenter:
             result = self._collect(case.name)
         finally:
             self._evaluator.state.batch = self._evaluator.state.output = None  # volumes, of no more use
-            for path in Path(self._folder.name).iterdir():
-                rmtree(path) if path.is_dir() else path.unlink()
+            self._clear()
         if output is not None:
             result.save(output)
         return result
+
+    def _clear(self) -> None:
+        for path in Path(self._folder.name).iterdir():
+            rmtree(path) if path.is_dir() else path.unlink()
 
     def _collect(self, case: str) -> PatientSegmentation:
         """Take what the writers have written into memory."""
@@ -158,7 +172,9 @@ class Segmenter:
         others = {name: self._images(on_series_of(label_map, name)) for name in report.get("segmentation_on", ())}
         folder = folder_beside(label_map)
         kept = {file.name: file.read_bytes() for file in folder.iterdir()} if folder.exists() else {}
-        return PatientSegmentation(images.pop("label_map"), report, images, others, kept)
+        drawn = preview_of(label_map)
+        preview = drawn.read_bytes() if drawn.exists() else None
+        return PatientSegmentation(images.pop("label_map"), report, images, others, kept, preview)
 
     def _images(self, label_map: Path) -> dict[str, nib.Nifti1Image]:
         """Read a label map, and the probability maps beside it."""
@@ -196,34 +212,6 @@ def read_configuration(config_file: str | Sequence[str] | None = None, **overrid
         ) from None
 
 
-def output_files(output: str | PathLike, regions: Sequence[str] | Mapping[str, Any] = ()) -> dict[str, Path]:
-    """Name the files of a result: ``label_map``, ``report``, and a probability map by region.
-
-    Raises:
-        ValueError: if ``output`` ends neither in ``.nii.gz`` nor in ``.nii``.
-    """
-    path = Path(output)
-    ending = next((each for each in ENDINGS if path.name.endswith(each) and path.name != each), None)
-    if ending is None:
-        raise ValueError(f"the output is `{output}`; expected a file name that ends in {' or '.join(ENDINGS)}.")
-    stem = path.name.removesuffix(ending)
-    maps = {region: path.with_name(f"{stem}_{region}_probability{ending}") for region in regions}
-    return {"label_map": path, "report": path.with_name(f"{stem}.json"), **maps}
-
-
-def on_series_of(output: str | PathLike, modality: str) -> Path:
-    """Name the label map on the grid of a series, ``<name>_on_<modality>``, beside the one asked for."""
-    path = output_files(output)["label_map"]
-    ending = next(each for each in ENDINGS if path.name.endswith(each))
-    return path.with_name(f"{path.name.removesuffix(ending)}_on_{modality}{ending}")
-
-
-def _save(images: Mapping[str, nib.Nifti1Image], files: Mapping[str, Path]) -> None:
-    for role, image in images.items():
-        with replacing(files[role]) as temporary:
-            nib.save(image, temporary)
-
-
 def _made(parser: ConfigParser, id: str) -> Any:
     """Make what an id describes; what one of its components finds wrong is raised as it is, which MONAI wraps."""
     try:
@@ -239,34 +227,6 @@ def _check_device(device: torch.device | str) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device `{device}` cannot be used ({reason}); expected e.g. cpu or cuda.") from error
-
-
-def _check_output(
-    output: str | PathLike,
-    inputs: Sequence[str],
-    regions: Sequence[str] | Mapping[str, Any],
-    on_series: Sequence[Path] = (),
-) -> None:
-    """Refuse to write over an input, or over anything else that is not an earlier result: a drawn label, for one."""
-    files = output_files(output, regions)
-    more = [file for each in on_series for role, file in output_files(each, regions).items() if role != "report"]
-    given = {Path(file).resolve() for file in inputs}
-    clash = [str(file) for file in (*files.values(), *more) if file.resolve() in given]
-    if clash:
-        raise ValueError(f"{clash[0]} is an input and would be overwritten; name another output.")
-    there = [str(file) for file in (files["label_map"], files["report"], *on_series) if file.exists()]
-    if there and not _is_report_of(files["report"], files["label_map"].name):
-        raise ValueError(
-            f"{there[0]} exists and is not the result of an earlier call, whose report would lie beside it; name "
-            "another output, or remove it."
-        )
-
-
-def _is_report_of(file: Path, segmentation: str) -> bool:
-    try:
-        return json.loads(file.read_text(encoding="utf-8")).get("segmentation") == segmentation
-    except (OSError, ValueError, AttributeError):
-        return False
 
 
 def _in_memory(file: Path) -> nib.Nifti1Image:

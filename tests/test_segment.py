@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from types import SimpleNamespace
 
@@ -128,7 +129,8 @@ def test_the_allocator_of_the_process_that_calls_is_left_alone(options, patient,
     segment(patient, **options)
     assert calls == []
     # which is no accident: a run of the same configuration sets it
-    handlers = read_configuration(**options).get_parsed_content("handlers", instantiate=True)
+    configuration = read_configuration(**options, **{"dataset::data": []})
+    handlers = configuration.get_parsed_content("handlers", instantiate=True)
     keep = next(each for each in handlers if type(each).__name__ == "KeepBuffersHandler")
     keep(SimpleNamespace(state=SimpleNamespace(device=torch.device("cpu"))))
     assert len(calls) == 2
@@ -160,6 +162,41 @@ def test_an_input_or_a_file_that_is_no_earlier_result_is_not_written_over(segmen
     segmenter(patient, tmp_path / "seg.nii.gz")
     segmenter({"t2": patient["t2"]}, tmp_path / "seg.nii.gz")
     assert json.loads((tmp_path / "seg.json").read_text())["subset"] == "t2"
+
+
+def test_an_interrupt_does_not_spoil_the_next_call(segmenter, patient, tmp_path, monkeypatch):
+    expected = segmenter(patient)
+    network = type(segmenter._evaluator.network)
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(network, "forward", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            segmenter(patient, tmp_path / "a.nii.gz")
+    assert not list(tmp_path.iterdir())
+    np.testing.assert_array_equal(values(segmenter(patient).label_map), values(expected.label_map))
+
+
+def test_a_kill_between_two_files_of_a_result_does_not_refuse_the_next_call(segmenter, patient, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    replace = os.replace
+
+    def once(source, target):
+        replace(source, target)
+        if target.parent == tmp_path:  # where it is asked for, and not on the way into memory
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", once)
+        with pytest.raises(Killed):
+            segmenter(patient, tmp_path / "a.nii.gz")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"], "the report, by which the rest is known"
+    segmenter(patient, tmp_path / "a.nii.gz")
+    assert (tmp_path / "a.nii.gz").exists()
 
 
 @pytest.mark.parametrize("output", ["seg.mha", "seg", ".nii.gz", "."])
@@ -239,7 +276,7 @@ def series(raw):
 def test_raw_series_are_prepared_and_the_result_lies_on_each_grid(preparing, series, tmp_path):
     result = preparing(series, tmp_path / "seg.nii.gz")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        ["seg.json", "seg_prepared"]
+        ["seg.json", "seg.png", "seg_prepared"]
         + [f"seg{on}.nii.gz" for on in ("", "_on_flair", "_on_t1ce")]
         + [
             f"seg{on}_{region}_probability.nii.gz"

@@ -437,6 +437,32 @@ def test_inference_flips_as_the_evaluation_of_the_weights_did_unless_told_otherw
     assert np.isfinite(rows[key]) and rows[key] != before[key]
 
 
+@pytest.mark.parametrize("kind", ["input", "foreign"])
+def test_a_folder_of_patients_is_not_written_over_inputs_or_other_files(workflow, trained, phantoms, tmp_path, kind):
+    """As in ``imagesTr`` of the Decathlon, where an image has the name that its label map would have."""
+    folder = tmp_path / "imagesTr"
+    folder.mkdir()
+    (case,) = read_section(phantoms / "datalist.json", "testing")[:1]
+    images = [nib.load(file) for file in case.images.values()]
+    stacked = nib.Nifti1Image(np.stack([np.asarray(image.dataobj) for image in images], -1), images[0].affine)
+    nib.save(stacked, folder / "A.nii.gz")
+    modality = {str(k): name for k, name in enumerate(("FLAIR", "T1Gd", "T1w", "T2w"))}
+    labels = {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"}
+    (tmp_path / "dataset.json").write_text(json.dumps({"modality": modality, "labels": labels}))
+    output = folder if kind == "input" else tmp_path / "out"
+    output.mkdir(exist_ok=True)
+    if kind == "foreign":
+        (output / "A.nii.gz").write_text("somebody's")
+    before = stamps(tmp_path)
+    with pytest.raises(Exception) as caught:
+        predict(workflow, trained[0] / "model.pt", tmp_path, output)
+    said = (
+        "is an input and would be overwritten" if kind == "input" else "exists and is not the result of an earlier call"
+    )
+    assert said in str(root_cause(caught.value))
+    assert stamps(tmp_path) == before, "nothing was written"
+
+
 def test_nothing_is_written_beside_the_inputs(segmented, segmented_from_two, evaluated, patients, phantoms):
     assert stamps(patients) == segmented[1]
     allowed = r"datalist\.json|phantom\.json|(phantom_\d{4})/\1_(flair|t1ce|t1|t2|seg)\.nii\.gz"
@@ -483,7 +509,7 @@ def assert_names_all(message):
 
 def test_patients_that_cannot_be_read_do_not_lose_the_others(workflow, trained, broken, tmp_path):
     with pytest.raises(SystemExit) as ended:
-        predict(workflow, trained[0] / "model.pt", broken / "patients", tmp_path)
+        predict(workflow, trained[0] / "model.pt", broken / "patients", tmp_path, prepare="off")
     assert_names_all(str(ended.value))
     assert {file.name for file in tmp_path.iterdir()} == {"good.nii.gz", "good.json", "run.json"}
 
@@ -499,7 +525,12 @@ def test_cases_that_cannot_be_read_do_not_lose_the_scores_of_the_others(workflow
 
 
 def test_the_process_ends_with_an_error_status_and_names_the_cases(command_line, trained, broken, tmp_path):
-    places = {"dataset_dir": broken / "patients", "output_dir": tmp_path, "model_file": trained[0] / "model.pt"}
+    places = {
+        "dataset_dir": broken / "patients",
+        "output_dir": tmp_path,
+        "prepare": "off",
+        "model_file": trained[0] / "model.pt",
+    }
     command = [sys.executable, "-m", "monai.bundle", *command_line("evaluating", "inference.yaml", **places)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=dict(os.environ))
     assert ended.returncode == 1

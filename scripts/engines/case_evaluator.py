@@ -101,7 +101,11 @@ class CaseEvaluator(SupervisedEvaluator):
             for event in (Events.STARTED, Events.EPOCH_COMPLETED, Events.COMPLETED):
                 self.fire_event(event)
             return
-        super().run(global_epoch)
+        try:
+            super().run(global_epoch)
+        except BaseException:  # an interrupt: Ignite would take the next run for the rest of this one, and do nothing
+            self._internal_run_generator = None
+            raise
 
     def _iteration(self, engine: SupervisedEvaluator, batchdata: dict[str, Any]) -> dict:
         case = str(batchdata["case"][0]) if "case" in batchdata else f"number {engine.state.iteration}"

@@ -16,15 +16,17 @@ from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.utils import convert_to_tensor
 
-from ..data.case import DOUBTS
+from ..data.case import DOUBTS, Case, as_case
 from ..data.headers import image_like
 from ..data.label_conventions import from_internal, get_convention
 from ..evaluation.expectation import ExpectedPerformance
 from ..evaluation.origin import SYNTHETIC_ONLY, origin_in_words, origin_of, synthetic_only
+from ..metrics.diameters import diameters
 from ..metrics.regions import volumes_ml
 from ..modalities import acquired_in, subset_name
+from ..records.results import check_output, on_series_of, output_files
 from ..transforms.prepare import file_on_grid, on_series, preparation_of
-from ..utils.files import replacing, write_json
+from ..utils.files import json_text, replacing_all
 from .cases import cases_of
 
 logger = logging.getLogger(__name__)
@@ -47,9 +49,12 @@ class PredictionWriter:
         label_convention: name of the convention that label maps are written in, e.g. ``"brats2023"``.
         expected: says what to expect of a subset of modalities; ``None`` for reports without it.
         model_file: the weights; ``None`` for reports without what they were trained on.
+        cases: entries of the run. None of its results is written over an input, or over what is no earlier result.
+        on_series: modalities on whose grids label maps may be written.
 
     Raises:
-        ValueError: if the label convention is unknown; of a case, if it cannot write a class that occurs.
+        ValueError: if the label convention is unknown, or a result would be written over another file; of a case, if
+            the convention cannot write a class that occurs.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class PredictionWriter:
         label_convention: str = "brats2023",
         expected: ExpectedPerformance | None = None,
         model_file: str | None = None,
+        cases: Sequence[Mapping[str, Any]] = (),
+        on_series: Sequence[str] = (),
     ) -> None:
         self.output_dir = Path(output_dir)
         self.modalities = list(modalities)
@@ -69,6 +76,7 @@ class PredictionWriter:
         self.expected = expected
         self.model_file = model_file
         self.weights: dict[str, Any] | None = None  # see `origin_of`
+        _check_outputs(self.output_dir, [as_case(each) for each in cases], regions, on_series)
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
@@ -92,10 +100,10 @@ class PredictionWriter:
         """Write one case; ``pred`` ``(1, *S)``, classes, must carry the affine of the input's grid."""
         prediction, prepared = case["pred"], preparation_of(case)
         path = self.output_dir / f"{case['case']}.nii.gz"
-        self._write_labels(prediction[0], prediction, case, path)
-        others = {name: path.with_name(f"{case['case']}_on_{name}.nii.gz") for name in on_series(case)}
+        others = {name: on_series_of(path, name) for name in on_series(case)}
+        images = {path: self._labels(prediction[0], prediction, case)}
         for name, probabilities in on_series(case).items():
-            self._write_labels(probabilities.argmax(dim=0), probabilities, case, others[name])
+            images[others[name]] = self._labels(probabilities.argmax(dim=0), probabilities, case)
         spacing = nib.affines.voxel_sizes(np.asarray(prediction.affine, dtype=float))
         volumes = self._volumes(prediction[0].cpu(), spacing.tolist())
         acquired = acquired_in(case["image"]).tolist()
@@ -112,28 +120,56 @@ class PredictionWriter:
             "modalities_absent": absent,
             "subset": subset_name(acquired, self.modalities),
             "volumes": volumes,
+            **({"diameters": self._diameters(prediction)} if prediction.ndim == 4 else {}),
             "expected_performance": expected,
             **({"expected_performance_note": self.expected.reason} if self.expected and not expected else {}),
             **({"weights": self.weights} if self.weights else {}),
             **({"preparation": prepared["record"]} if prepared else {}),
             "warnings": [*(*doubts, *of_weights, *prepared.get("warnings", ())), *_warnings(volumes, absent, expected)],
         }
-        write_json(path.with_name(f"{case['case']}.json"), report)
+        # first the report: by it the next run knows that the others are its own
+        with replacing_all([output_files(path)["report"], *images]) as (written, *temporaries):
+            written.write_text(json_text(report), encoding="utf-8")
+            for temporary, image in zip(temporaries, images.values(), strict=True):
+                nib.save(image, temporary)
         lines = [*(f"warning: {warning}" for warning in [*doubts, *of_weights]), *(expected or {}).get("in_words", ())]
         logger.info("%s: %s from %s%s", case["case"], path, report["subset"], "".join(f"\n  {line}" for line in lines))
 
-    def _write_labels(self, classes: torch.Tensor, placed: Any, case: Mapping[str, Any], path: Path) -> None:
-        """Write a label map of internal classes ``(*S)``, on the grid of ``placed``."""
+    def _labels(self, classes: torch.Tensor, placed: Any, case: Mapping[str, Any]) -> nib.Nifti1Image:
+        """Make a label map of internal classes ``(*S)``, on the grid of ``placed``."""
         labels = from_internal(classes.cpu().numpy(), self.label_convention)
-        with replacing(path) as temporary:
-            affine = np.asarray(placed.affine, dtype=float)
-            nib.save(image_like(labels, affine, file_on_grid(placed, case)), temporary)
+        return image_like(labels, np.asarray(placed.affine, dtype=float), file_on_grid(placed, case))
 
     def _volumes(self, classes: torch.Tensor, spacing: Sequence[float]) -> dict[str, dict[str, float]]:
         """Measure each region in voxels and mL."""
         voxel_ml = float(np.prod(spacing)) / 1000
         volumes = volumes_ml(convert_to_tensor(classes, track_meta=False), self.regions, spacing)
         return {region: {"voxels": round(ml / voxel_ml), "ml": round(ml, 4)} for region, ml in volumes.items()}
+
+    def _diameters(self, prediction: Any) -> dict[str, dict[str, Any] | None]:
+        """Measure the largest lesion of each region, of classes ``(1, *S)``."""
+        classes = convert_to_tensor(prediction[0], track_meta=False, device="cpu").numpy()
+        affine = np.asarray(prediction.affine, dtype=float)
+        found = {name: diameters(np.isin(classes, values), affine) for name, values in self.regions.items()}
+        return {
+            name: None
+            if each is None
+            else {
+                "longest_mm": round(each.longest_mm, 1),
+                "perpendicular_mm": round(each.perpendicular_mm, 1),
+                "product_mm2": round(each.product_mm2, 1),
+                "slice": each.slice,
+            }
+            for name, each in found.items()
+        }
+
+
+def _check_outputs(folder: Path, cases: Sequence[Case], regions: Mapping[str, Any], on_series: Sequence[str]) -> None:
+    """Refuse results that would be written over an input of any case, or over what is no earlier result."""
+    inputs = [file for case in cases for file in case.files]
+    for case in cases:
+        if case.name and case.files:  # those that cannot be read have none
+            check_output(folder / f"{case.name}.nii.gz", inputs, regions, on_series)
 
 
 def _warnings(volumes: Mapping[str, Any], absent: Sequence[str], expected: Mapping[str, Any] | None) -> list[str]:

@@ -67,6 +67,20 @@ def test_volumes_follow_from_the_classes_whatever_convention_they_are_written_in
     assert report["warnings"] == []
 
 
+def test_the_diameters_of_each_region_are_in_the_report(tmp_path):
+    _, report = write(tmp_path, case(1, 2, 2, 3, 3, 3))
+    # ET has two voxels of 1 x 2 mm in slice 1: a rectangle of 1 x 4 mm
+    found, diagonal = report["diameters"]["et"], 17**0.5
+    assert found.pop("slice") == 1
+    assert found == {
+        "longest_mm": pytest.approx(diagonal, abs=0.05),
+        "perpendicular_mm": pytest.approx(diagonal / 4, abs=0.05),
+        "product_mm2": pytest.approx(17 / 4, abs=0.06),
+    }
+    assert list(report["diameters"]) == ["wt", "tc", "et"]
+    assert write(tmp_path, case(2))[1]["diameters"]["et"] is None
+
+
 def test_values_above_255_are_written_and_read_back_exactly(tmp_path):
     classes, values = [3, 1, 2, 4, 5], [200, 500, 600, 1220, 2221]
     writer = PredictionWriter(str(tmp_path), NAMES, {"scar": [5], "myo": [3, 4, 5]}, "myops2020")
