@@ -9,6 +9,8 @@ looks like an empty image.
 from __future__ import annotations
 
 import gzip
+import logging
+import warnings
 from pathlib import Path
 from typing import cast
 
@@ -20,9 +22,10 @@ from monai.transforms import LoadImage, ResampleToMatch
 from monai.utils import look_up_option
 from torch import Tensor
 
+from ..utils.quiet import quiet
 from .background import border_value, clip_outliers, find_foreground
 from .case_error import CaseError
-from .formats import read_other_format
+from .formats import OF_NIBABEL, OF_SIMPLEITK, read_other_format
 from .headers import read_forms
 
 REFUSE, ALLOW = "refuse", "allow"  # what to do about grids that no scanner makes
@@ -35,7 +38,7 @@ KEPT_META = ("affine", "original_affine", "space", "filename_or_obj")
 
 
 class ImageFile:
-    """Read one file in any format that MONAI's ``LoadImage`` or ``read_other_format`` knows.
+    """Read one file that says where its voxels lie: NIfTI, or a format that ``read_other_format`` knows.
 
     Called with ``(file, case, channels, doubts)``. ``channels`` is how many images the file is expected to hold: 1, or
     more for a stacked file; ``doubts`` receives sentences about its header, see ``read_forms``. Trailing dimensions of
@@ -44,6 +47,7 @@ class ImageFile:
 
     Args:
         unusual_grids: ``"refuse"`` or ``"allow"`` voxels that no scanner makes, of less than 0.1 or more than 20 mm.
+        dimensions: of space that an image is to have; ``None``: two or three.
 
     Shape:
         - output: ``(channels, *S)`` float32 ``MetaTensor`` with two or three spatial dimensions; its ``affine`` and
@@ -54,13 +58,23 @@ class ImageFile:
             contradicts itself, or voxels of an unusual size.
     """
 
-    def __init__(self, unusual_grids: str = REFUSE) -> None:
+    def __init__(self, unusual_grids: str = REFUSE, dimensions: int | None = None) -> None:
+        self.dimensions = dimensions
         self.unusual_grids = look_up_option(unusual_grids, (REFUSE, ALLOW))
-        self._load = LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)
+        with quiet(logging.WARNING, "monai.data.nvimgcodec_pydicom_plugin"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of readers of formats that are not read here
+            self._load = LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)
 
     def __call__(self, file: str, case: str, channels: int = 1, doubts: list[str] | None = None) -> MetaTensor:
         if not Path(file).expanduser().exists():
             raise CaseError(case, "the file does not exist; see the paths in the datalist", str(file))
+        if not str(file).lower().endswith((*NIFTI, *OF_NIBABEL, *OF_SIMPLEITK)):
+            raise CaseError(
+                case,
+                "the file cannot be read: its format does not say how large voxels are and where they lie; expected "
+                "NIfTI, NRRD, MetaImage or MGH, by the ending of its name",
+                str(file),
+            )
         try:
             _check_compression(file)
             loaded = read_other_format(file)
@@ -73,6 +87,15 @@ class ImageFile:
                 str(file),
             ) from error
         image = _channels_first(loaded.as_tensor(), channels)
+        if image.numel() == 0:
+            raise CaseError(case, f"the file has {_described(loaded)}; expected voxels along each axis", str(file))
+        if self.dimensions is not None and image.ndim - 1 != self.dimensions and image.shape[0] == channels:
+            raise CaseError(
+                case,
+                f"the image has {image.ndim - 1} dimensions, {tuple(image.shape[1:])} voxels; expected "
+                f"{self.dimensions}, as `patch_size` has. A slice of a volume is one voxel thick, not flat",
+                str(file),
+            )
         if image.shape[0] != channels or image.ndim not in (3, 4):
             raise CaseError(
                 case,

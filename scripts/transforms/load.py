@@ -63,6 +63,7 @@ class LoadCased(MapTransform):
         conventions: further label conventions, ``{name: {file value: internal class}}``.
         unusual_grids: what to do about voxels that no scanner makes: ``"refuse"``, or ``"allow"``.
         fills: whether an image may fill its volume without doubt, as one of the heart does. Also a word.
+        dimensions: of space that images are to have; ``None``: two or three.
 
     Shape:
         - ``image``: ``(M, *S)`` float32 ``MetaTensor``, all NaN where a modality is absent
@@ -85,6 +86,7 @@ class LoadCased(MapTransform):
         conventions: Mapping[str, Mapping] | None = None,
         unusual_grids: str = REFUSE,
         fills: bool | str = False,
+        dimensions: int | None = None,
     ) -> None:
         super().__init__(keys)
         self.modalities = tuple(modalities)
@@ -104,7 +106,7 @@ class LoadCased(MapTransform):
         for convention in given:
             get_convention(convention, conventions)  # a misspelt one is found before training starts
         self.fills = as_flag(fills, "fills")
-        self._read = ImageFile(unusual_grids)
+        self._read = ImageFile(unusual_grids, dimensions)
         self._said: set[str] = set()  # doubts that were logged
 
     def __call__(self, data: Request) -> dict[Hashable, object]:

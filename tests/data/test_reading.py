@@ -241,6 +241,31 @@ def test_voxels_that_no_scanner_makes_are_refused_with_their_size(read, write, s
             read(file, "a")
 
 
+@pytest.mark.parametrize("name", ["scan.npy", "scan.png", "scan.npz", "scan"])
+def test_a_format_without_geometry_is_refused_by_name(read, tmp_path, name):
+    (tmp_path / name).write_bytes(b"whatever")
+    with pytest.raises(CaseError, match=f"cannot be read: its format does not say how large voxels are.*NIfTI.*{name}"):
+        read(str(tmp_path / name), "a")
+
+
+def test_an_axis_without_voxels_is_refused(read, tmp_path):
+    header = header_of([3, 3, 3])
+    file = save_as_is(np.zeros((4, 5, 0), np.float32), header, tmp_path / "none.nii")
+    with pytest.raises(CaseError, match=r"(the file cannot be read|expected voxels along each axis).*none.nii"):
+        read(file, "a")
+
+
+def test_an_image_of_other_dimensions_than_those_of_a_patch_is_refused(write):
+    flat, volume = write(np.random.default_rng(0).random((6, 7)), "flat.nii.gz"), write(head().numpy())
+    with pytest.raises(
+        CaseError, match=r"has 2 dimensions, \(6, 7\) voxels; expected 3, as `patch_size` has.*flat.nii.gz"
+    ):
+        ImageFile(dimensions=3)(flat, "a")
+    with pytest.raises(CaseError, match="has 3 dimensions, .*expected 2"):
+        ImageFile(dimensions=2)(volume, "a")
+    assert ImageFile(dimensions=2)(flat, "a").shape == (1, 6, 7)
+
+
 def header_of(sizes, code=0):
     header = nib.Nifti1Header()
     header.set_sform(np.diag([3.0, 3.0, 3.0, 1.0]), 1)
