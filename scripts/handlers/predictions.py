@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.utils import convert_to_tensor
+from numpy.typing import NDArray
 
 from ..data.case import DOUBTS
 from ..data.headers import image_like
@@ -23,6 +25,8 @@ from ..evaluation.expectation import ExpectedPerformance
 from ..evaluation.origin import SYNTHETIC_ONLY, origin_in_words, origin_of, synthetic_only
 from ..metrics.regions import volumes_ml
 from ..modalities import acquired_in, subset_name
+from ..plausibility.examine import DEPTH, EXAMINED
+from ..plausibility.tumour import doubts_of_tumour, measure_tumour
 from ..transforms.prepare import file_on_grid, on_series, preparation_of
 from ..utils.files import replacing, write_json
 from .cases import cases_of
@@ -37,8 +41,9 @@ class PredictionWriter:
     there is ``<case>_on_<modality>.nii.gz`` of each besides), with both forms of its header, and carries the values of
     the asked-for label convention, as uint8, or uint16 where it goes beyond 255. ``<output_dir>/<case>.json`` says
     which modalities were used, voxels and volume (mL) of each region, what to expect of them, what the weights were
-    trained on, how the images were prepared, and warnings. Attach to a ``CaseEvaluator`` whose postprocessing leaves
-    ``pred`` as internal classes ``(1, *S)`` on the grid of the result, behind what loads the weights.
+    trained on, how the images were prepared, what images and result cannot be, and warnings. Attach to a
+    ``CaseEvaluator`` whose postprocessing leaves ``pred`` as internal classes ``(1, *S)`` on the grid of the result,
+    behind what loads the weights.
 
     Args:
         output_dir: folder of the results, made if need be.
@@ -101,7 +106,9 @@ class PredictionWriter:
         acquired = acquired_in(case["image"]).tolist()
         expected = None if self.expected is None else self.expected.of(acquired)
         absent = [name for name, there in zip(self.modalities, acquired, strict=True) if not there]
+        plausibility = self._plausibility(case, affine)
         doubts = str(case.get(DOUBTS, "")).splitlines()
+        doubts += [doubt["message"] for doubt in plausibility.get("doubts", ())]
         of_weights = [SYNTHETIC_ONLY] if self.weights and synthetic_only(self.weights) else []
         report = {
             "case": str(case["case"]),
@@ -116,6 +123,7 @@ class PredictionWriter:
             **({"expected_performance_note": self.expected.reason} if self.expected and not expected else {}),
             **({"weights": self.weights} if self.weights else {}),
             **({"preparation": prepared["record"]} if prepared else {}),
+            **({"plausibility": plausibility} if plausibility else {}),
             "warnings": [*(*doubts, *of_weights, *prepared.get("warnings", ())), *_warnings(volumes, absent, expected)],
         }
         write_json(path.with_name(f"{case['case']}.json"), report)
@@ -134,6 +142,17 @@ class PredictionWriter:
         voxel_ml = float(np.prod(spacing)) / 1000
         volumes = volumes_ml(convert_to_tensor(classes, track_meta=False), self.regions, spacing)
         return {region: {"voxels": round(ml / voxel_ml), "ml": round(ml, 4)} for region, ml in volumes.items()}
+
+    def _plausibility(self, case: Mapping[str, Any], affine: NDArray) -> dict[str, Any]:
+        """Add what was found as tumour to what was found of the images; empty if they were not examined."""
+        if EXAMINED not in case:
+            return {}
+        found = json.loads(case[EXAMINED])
+        depth = case[DEPTH]
+        tumour = (case["pred"][0] > 0).cpu().numpy()
+        found["numbers"]["tumour"] = measure_tumour(tumour, affine, depth[0].numpy(), np.asarray(depth.affine))
+        found["doubts"] += [doubt._asdict() for doubt in doubts_of_tumour(found["numbers"]["tumour"])]
+        return found
 
 
 def _warnings(volumes: Mapping[str, Any], absent: Sequence[str], expected: Mapping[str, Any] | None) -> list[str]:
