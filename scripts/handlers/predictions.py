@@ -106,7 +106,7 @@ class PredictionWriter:
         acquired = acquired_in(case["image"]).tolist()
         expected = None if self.expected is None else self.expected.of(acquired)
         absent = [name for name, there in zip(self.modalities, acquired, strict=True) if not there]
-        plausibility = self._plausibility(case, affine)
+        plausibility = self._plausibility(case, np.asarray(prediction.affine, dtype=float))
         doubts = str(case.get(DOUBTS, "")).splitlines()
         doubts += [doubt["message"] for doubt in plausibility.get("doubts", ())]
         of_weights = [SYNTHETIC_ONLY] if self.weights and synthetic_only(self.weights) else []

@@ -20,6 +20,7 @@ from .view import View, depth_mm, look_at
 EXAMINED, DEPTH = "plausibility", "brain_depth"  # keys of a case: JSON text, and how deep in the brain voxels lie
 SKULL_MM = (4.0, 20.0)  # depth below the surface of a head within which its skull lies
 DARK = 0.25  # of the way from an image's lowest values to its median
+SAME_SEQUENCE = ("t1", "t1ce")  # which differ by contrast agent: told apart only where both are there, to compare
 SMALLEST_HEAD_ML = 1000.0  # foreground below which nothing is taken for a head
 
 
@@ -111,11 +112,14 @@ def assigned(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any] | None:
 
     Returns:
         ``best``: name to the likeliest other naming; ``gain``: in nats, negative where the own names are the best;
-        ``log_probabilities`` as given. ``None`` where an image has a name that is not among them.
+        ``log_probabilities``, those of T1 and T1ce united unless both are there. ``None`` where an image has a name
+        that is not among them.
     """
     names, known = list(found), list(next(iter(found.values())))
     if set(names) - set(known):
         return None
+    if not set(SAME_SEQUENCE) <= set(names):
+        found = {name: _united(each) for name, each in found.items()}
     own = sum(found[name][name] for name in names)
     others = [order for order in permutations(known, len(names)) if list(order) != names]
     totals = [sum(found[name][other] for name, other in zip(names, order, strict=True)) for order in others]
@@ -125,6 +129,12 @@ def assigned(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any] | None:
         "gain": round(totals[best] - own, 3),
         "log_probabilities": {name: {other: round(p, 3) for other, p in each.items()} for name, each in found.items()},
     }
+
+
+def _united(found: Mapping[str, float]) -> dict[str, float]:
+    """Give modalities of the same sequence one probability: that of either."""
+    united = float(np.logaddexp.reduce([found[name] for name in SAME_SEQUENCE if name in found] or [-np.inf]))
+    return {name: united if name in SAME_SEQUENCE else value for name, value in found.items()}
 
 
 def doubts_of_series(name: str, found: Mapping[str, float]) -> list[Doubt]:
@@ -138,10 +148,14 @@ def doubts_of_series(name: str, found: Mapping[str, float]) -> list[Doubt]:
     if filled > allowed["filled"]:
         message = f"{name} fills {filled:.0%} of its volume (at most {allowed['filled']:.0%}); no outline of a brain"
         doubts.append(Doubt("fills", message, filled, allowed["filled"]))
-    if dark > allowed["dark_below_surface"] and found["volume_ml"] > SMALLEST_HEAD_ML:
+    volume = found["volume_ml"]
+    if volume > allowed["head_ml"]:
+        message = f"the brain of {name} seems not extracted: {volume:.0f} mL (at most {allowed['head_ml']:.0f})"
+        doubts.append(Doubt("not_extracted", message, volume, allowed["head_ml"]))
+    elif dark > allowed["dark_below_surface"] and volume > SMALLEST_HEAD_ML:
         message = (
             f"the brain of {name} seems not extracted: {dark:.0%} of what lies 4 to 20 mm below its surface is dark as "
-            f"bone is (at most {allowed['dark_below_surface']:.0%}), in {found['volume_ml']:.0f} mL"
+            f"bone is (at most {allowed['dark_below_surface']:.0%})"
         )
         doubts.append(Doubt("not_extracted", message, dark, allowed["dark_below_surface"]))
     return doubts

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
 
@@ -124,120 +124,126 @@ def _pair(view: View, moved: tuple[int, NDArray]) -> dict[str, Any]:
     return {f"{view.names[0]}+{view.names[other]}": of_pair(changed, 0, 1)}
 
 
-def scores(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Reduce what was measured to one number for each check and corruption: check to corruption to number.
+def scores(found: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
+    """Reduce what was measured to the numbers that limits are about: check to corruption to one or more numbers.
 
-    ``good`` is the number without corruption. A check that looks at each series or pair takes the highest of them.
+    ``good`` is without corruption. A check that looks at each series or pair takes the highest of them.
     """
-    result: dict[str, dict[str, float]] = {}
+    result: dict[str, dict[str, list[float]]] = {}
 
-    def highest(series: Mapping[str, Mapping[str, float]], key: str) -> float:
-        return max(each[key] for each in series.values())
+    def highest(series: Mapping[str, Mapping[str, float]], key: str) -> list[float]:
+        return [max(each[key] for each in series.values())]
 
-    keyed = {"not_extracted": ("dark_below_surface", "head"), "fills": ("filled", "no_outline")}
-    for check, (key, corruption) in keyed.items():
-        bad = found[corruption]
-        result[check] = {
-            "good": highest(found["series"], key),
-            corruption: bad[key] if key in bad else highest(bad, key),
-        }
-    masks = {name: found[name]["few_values"] for name in ("label_map", "brain_mask")}
+    for check, key in (("not_extracted: volume", "volume_ml"), ("not_extracted: bone", "dark_below_surface")):
+        result[check] = {"good": highest(found["series"], key), "head": highest(found["head"], key)}
+    result["fills"] = {"good": highest(found["series"], "filled"), "no_outline": [found["no_outline"]["filled"]]}
+    masks = {name: [found[name]["few_values"]] for name in ("label_map", "brain_mask")}
     result["label_map"] = {"good": highest(found["series"], "few_values"), **masks}
     shifts = [name for name in found if name.startswith(("shift", "rotation"))]
-    result["not_aligned"] = {name: _displaced(found[name]) for name in shifts}
-    result["not_aligned"]["good"] = _displaced(found["pairs"])
-    flips = {name: highest(found[name], "mirrored") for name in found if name.startswith("flip")}
-    result["mirrored"] = {"good": highest(found["pairs"], "mirrored"), **flips}
+    result["not_aligned"] = {"good": _displaced(found["pairs"]), **{name: _displaced(found[name]) for name in shifts}}
+    result["mirrored"] = {"good": highest(found["pairs"], "mirrored"), "flip": highest(found["flip"], "mirrored")}
     low, high = limits()["brain_ml"]
     middle = float(np.median([each["volume_ml"] for each in found["series"].values()]))
     scaled = {"good": 1.0, "voxels_1.3_times_as_long": 1.3**3, "voxels_0.7_times_as_long": 0.7**3}
-    result["brain_volume"] = {name: max(low / (middle * by), middle * by / high) for name, by in scaled.items()}
+    result["brain_volume"] = {name: [max(low / (middle * by), middle * by / high)] for name, by in scaled.items()}
     for check, key, corruption in (
         ("tumour_volume", "of_brain", "tumour_grown"),
         ("tumour_outside", "outside", "tumour_moved"),
         ("tumour_at_surface", "at_surface", "tumour_shell"),
     ):
-        result[check] = {"good": found["tumour"][key], corruption: found[corruption][key]}
+        result[check] = {"good": [found["tumour"][key]], corruption: [found[corruption][key]]}
     return result | _of_names({name: log_probabilities(np.array(each)) for name, each in found["features"].items()})
 
 
-def _displaced(pairs: Mapping[str, Mapping[str, float]]) -> float:
-    return max(each["gain"] if each["mm"] > limits()["displaced_mm"] else 0.0 for each in pairs.values())
+def _displaced(pairs: Mapping[str, Mapping[str, float]]) -> list[float]:
+    return [max(each["gain"] if each["mm"] > limits()["displaced_mm"] else 0.0 for each in pairs.values())]
 
 
-def _of_names(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Give images wrong names: every other one alone, every two exchanged, in sets of 1 to all images."""
-    result: dict[str, dict[str, float]] = {}
-    names = list(found)
-    for name in names:
-        alone = result.setdefault(f"other_modality_1_{name}", {"good": assigned({name: found[name]})["gain"]})  # type: ignore[index]
-        for other in set(names) - {name}:
-            alone[f"{name}_given_as_{other}"] = assigned({other: found[name]})["gain"]  # type: ignore[index]
-    for one, other in combinations(names, 2):
-        exchanged = {one: found[other], other: found[one]}
-        for size in range(2, len(names) + 1):
-            rest = [name for name in names if name not in exchanged][: size - 2]
-            own = {name: found[name] for name in (one, other, *rest)}
-            numbers = result.setdefault(f"other_modality_{size}_{one}_{other}", {"good": assigned(own)["gain"]})  # type: ignore[index]
-            numbers[f"{one}_and_{other}_exchanged_of_{size}"] = assigned(own | exchanged)["gain"]  # type: ignore[index]
+def _of_names(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, list[float]]]:
+    """Give images wrong names: every other one alone, every two exchanged, in sets of 2 to all images."""
+    result: dict[str, dict[str, list[float]]] = {}
+    for size in range(1, len(found) + 1):
+        good = [_gain({name: found[name] for name in names}) for names in combinations(found, size)]
+        result[f"other_modality of {size}"] = {"good": good}
+    for name, other in permutations(found, 2):
+        result["other_modality of 1"][f"{name} as {other}"] = [_gain({other: found[name]})]
+    for one, other in combinations(found, 2):
+        for size in range(2, len(found) + 1):
+            rest = [name for name in found if name not in (one, other)][: size - 2]
+            exchanged = {**{name: found[name] for name in rest}, one: found[other], other: found[one]}
+            result[f"other_modality of {size}"][f"{one} and {other} exchanged"] = [_gain(exchanged)]
     return result
+
+
+def _gain(found: Mapping[str, Mapping[str, float]]) -> float:
+    named = assigned(found)
+    return named["gain"] if named is not None else -np.inf
 
 
 def limit_of(check: str) -> float:
     """Look up the limit that ships for a check's score."""
     allowed = limits()
     if check.startswith("other_modality"):
-        return float(allowed["other_modality"][int(check.split("_")[2]) - 1])
-    named = {"not_extracted": "dark_below_surface", "fills": "filled", "label_map": "few_values"}
-    return (
-        1.0 if check == "brain_volume" else float(allowed[{**named, "not_aligned": "displaced_gain"}.get(check, check)])
-    )
+        return float(allowed["other_modality"][int(check[-1]) - 1])
+    named = {
+        "not_extracted: volume": "head_ml",
+        "not_extracted: bone": "dark_below_surface",
+        "fills": "filled",
+        "label_map": "few_values",
+        "not_aligned": "displaced_gain",
+    }
+    return 1.0 if check == "brain_volume" else float(allowed[named.get(check, check)])
 
 
-def rows(measured: Mapping[str, list[dict]], variety: str) -> list[dict[str, Any]]:
+def suggested(found: list[dict[str, dict[str, list[float]]]]) -> dict[str, float]:
+    """Find the limit of each check that one in a hundred good phantoms exceed."""
+    goods = {check: np.concatenate([each[check]["good"] for each in found]) for check in found[0]}
+    return {check: round(float(np.quantile(good, 1 - ALARMS, method="higher")), 4) for check, good in goods.items()}
+
+
+def rows(found: list[dict[str, dict[str, list[float]]]], variety: str) -> list[dict[str, Any]]:
     """Make the table's rows of one variety: false alarms, and what is found, with Wilson's intervals."""
     table = []
-    tuning, reported = ([scores(each) for each in measured[part]] for part in SEEDS)
-    for check in dict.fromkeys(check for each in reported for check in each):
+    for check, corruption in [(check, name) for check, of in found[0].items() for name in of]:
         limit = limit_of(check)
-        goods = [each[check]["good"] for each in tuning if check in each]
-        for corruption in dict.fromkeys(name for each in reported for name in each.get(check, {})):
-            values = np.array([each[check][corruption] for each in reported if check in each])
-            hits = int((values > limit).sum())
-            low, high = binomtest(hits, len(values)).proportion_ci(method="wilson")
-            table.append(
-                {
-                    "variety": variety,
-                    "check": check,
-                    "corruption": corruption,
-                    "patients": len(values),
-                    "share": round(hits / len(values), 4),
-                    "interval": [round(float(low), 4), round(float(high), 4)],
-                    "limit": limit,
-                    "limit_at_1_percent": round(float(np.quantile(goods, 1 - ALARMS, method="higher")), 4),
-                }
-            )
+        values = np.concatenate([each[check][corruption] for each in found])
+        hits = int((values > limit).sum())
+        low, high = binomtest(hits, len(values)).proportion_ci(method="wilson")
+        table.append(
+            {
+                "variety": variety,
+                "check": check,
+                "images": corruption,
+                "of": len(values),
+                "doubted": round(hits / len(values), 4),
+                "interval": [round(float(low), 4), round(float(high), 4)],
+                "limit": limit,
+            }
+        )
     return table
 
 
-def markdown(table: list[dict[str, Any]]) -> str:
-    """Write the rows as a table of Markdown."""
-    lines = ["| phantoms | check | images | found | of | limit | 99th percentile of good ones |", "| " + "--- | " * 7]
-    for row in table:
-        low, high = row["interval"]
-        share = f"{row['share']:.1%} ({low:.1%} to {high:.1%})"
-        more = f"{row['patients']} | {row['limit']:g} | {row['limit_at_1_percent']:g}"
-        lines.append(f"| {row['variety']} | {row['check']} | {row['corruption']} | {share} | {more} |")
+def markdown(table: list[dict[str, Any]], at_1_percent: Mapping[str, float]) -> str:
+    """Write the rows as a table of Markdown, a column for each variety."""
+    varieties = list(dict.fromkeys(row["variety"] for row in table))
+    lines = [f"| check | limit | 1 % | images | {' | '.join(varieties)} |", "| --- " * (4 + len(varieties)) + "|"]
+    for row in [row for row in table if row["variety"] == varieties[0]]:
+        same = [each for each in table if (each["check"], each["images"]) == (row["check"], row["images"])]
+        shares = [f"{each['doubted']:.1%} ({each['interval'][0]:.0%} to {each['interval'][1]:.0%})" for each in same]
+        limit = f"{row['limit']:g} | {at_1_percent[row['check']]:.3g}"
+        lines.append(f"| {row['check']} | {limit} | {row['images']} | {' | '.join(shares)} |")
     return "\n".join(lines) + "\n"
 
 
 def main(output_dir: str, patients: int = 100, tuning: int = 75, start: int = 0, every: int = 1) -> None:
     """Measure phantoms and write `table.json` and `table.md`; what is there already is not measured again.
 
+    Several processes may share the patients; one without `start` and `every` makes the whole table afterwards.
+
     Args:
         output_dir: of the tables and of what was measured of each patient.
         patients: of each variety, to report.
-        tuning: of each variety, of another seed, whose 99th percentiles say what the limits would be.
+        tuning: of each variety, of another seed, whose 99th percentile says what the limits would be.
         start: first patient; with `every`, what one of several processes measures.
         every: how many processes there are.
     """
@@ -252,10 +258,12 @@ def main(output_dir: str, patients: int = 100, tuning: int = 75, start: int = 0,
                 if not file.exists():
                     write_json(file, measure_patient(settings, index))
                 measured[variety][part].append(json.loads(file.read_text(encoding="utf-8")))
-    table = [row for variety in VARIETIES for row in rows(measured[variety], variety)]
-    write_json(Path(output_dir) / "table.json", table)
+    scored = {part: {v: [scores(each) for each in measured[v][part]] for v in VARIETIES} for part in SEEDS}
+    at_1_percent = suggested([each for of in scored["limits"].values() for each in of])
+    table = [row for variety in VARIETIES for row in rows(scored["report"][variety], variety)]
+    write_json(Path(output_dir) / "table.json", {"rows": table, "limits_at_1_percent": at_1_percent})
     with replacing(Path(output_dir) / "table.md") as temporary:
-        temporary.write_text(markdown(table), encoding="utf-8")
+        temporary.write_text(markdown(table, at_1_percent), encoding="utf-8")
     print(f"measured, see {Path(output_dir) / 'table.md'}")
 
 
