@@ -174,6 +174,7 @@ def doubts_of_volume(volume: float) -> list[Doubt]:
 def doubts_of_pairs(pairs: Mapping[str, Mapping[str, float]]) -> list[Doubt]:
     """Doubt how series lie against the first one; which of the two is displaced, two images cannot say."""
     allowed, doubts = limits(), []
+    near, far = allowed["displaced_mm"]
     for pair, found in pairs.items():
         one, other = pair.split("+")
         if found["mirrored"] > allowed["mirrored"]:
@@ -182,9 +183,9 @@ def doubts_of_pairs(pairs: Mapping[str, Mapping[str, float]]) -> list[Doubt]:
                 f"{found['mirrored']:.3f} nats more (at most {allowed['mirrored']})"
             )
             doubts.append(Doubt("mirrored", message, found["mirrored"], allowed["mirrored"]))
-        elif found["mm"] > allowed["displaced_mm"] and found["gain"] > allowed["displaced_gain"]:
-            message = f"{other} lies about {found['mm']:.0f} mm off {one} (at most {allowed['displaced_mm']:.0f} mm)"
-            doubts.append(Doubt("not_aligned", message, found["mm"], allowed["displaced_mm"]))
+        elif near < found["mm"] <= far and found["gain"] > allowed["displaced_gain"]:
+            message = f"{other} lies about {found['mm']:.0f} mm off {one} (at most {near:.0f} mm)"
+            doubts.append(Doubt("not_aligned", message, found["mm"], near))
     return doubts
 
 

@@ -156,7 +156,8 @@ def scores(found: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
 
 
 def _displaced(pairs: Mapping[str, Mapping[str, float]]) -> list[float]:
-    return [max(each["gain"] if each["mm"] > limits()["displaced_mm"] else 0.0 for each in pairs.values())]
+    near, far = limits()["displaced_mm"]
+    return [max(each["gain"] if near < each["mm"] <= far else 0.0 for each in pairs.values())]
 
 
 def _of_names(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, list[float]]]:
@@ -201,38 +202,47 @@ def suggested(found: list[dict[str, dict[str, list[float]]]]) -> dict[str, float
     return {check: round(float(np.quantile(good, 1 - ALARMS, method="higher")), 4) for check, good in goods.items()}
 
 
-def rows(found: list[dict[str, dict[str, list[float]]]], variety: str) -> list[dict[str, Any]]:
-    """Make the table's rows of one variety: false alarms, and what is found, with Wilson's intervals."""
+def rows(
+    found: list[dict[str, dict[str, list[float]]]], variety: str, at_1_percent: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Make the table's rows of one variety: false alarms, and what is found, with Wilson's intervals.
+
+    Args:
+        found: what ``scores`` gives of each patient.
+        variety: its name.
+        at_1_percent: limits to compare with those that ship, see ``suggested``.
+    """
     table = []
     for check, corruption in [(check, name) for check, of in found[0].items() for name in of]:
         limit = limit_of(check)
         values = np.concatenate([each[check][corruption] for each in found])
-        hits = int((values > limit).sum())
-        low, high = binomtest(hits, len(values)).proportion_ci(method="wilson")
-        table.append(
-            {
-                "variety": variety,
-                "check": check,
-                "images": corruption,
-                "of": len(values),
-                "doubted": round(hits / len(values), 4),
-                "interval": [round(float(low), 4), round(float(high), 4)],
-                "limit": limit,
-            }
-        )
+        row = {"variety": variety, "check": check, "images": corruption, "of": len(values), "limit": limit}
+        table.append(row | _doubted(values, limit) | {"at_1_percent": _doubted(values, at_1_percent[check])})
     return table
 
 
+def _doubted(values: NDArray, limit: float) -> dict[str, Any]:
+    hits = int((values > limit).sum())
+    interval = binomtest(hits, len(values)).proportion_ci(method="wilson")
+    return {"doubted": round(hits / len(values), 4), "interval": [round(float(end), 4) for end in interval]}
+
+
 def markdown(table: list[dict[str, Any]], at_1_percent: Mapping[str, float]) -> str:
-    """Write the rows as a table of Markdown, a column for each variety."""
+    """Write the rows as a table of Markdown: for each variety what the limit finds, and what that of 1 % would."""
     varieties = list(dict.fromkeys(row["variety"] for row in table))
-    lines = [f"| check | limit | 1 % | images | {' | '.join(varieties)} |", "| --- " * (4 + len(varieties)) + "|"]
+    heads = ["check", "limit", "at 1 %", "images", *varieties, *(f"{name} at 1 %" for name in varieties)]
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for row in [row for row in table if row["variety"] == varieties[0]]:
         same = [each for each in table if (each["check"], each["images"]) == (row["check"], row["images"])]
-        shares = [f"{each['doubted']:.1%} ({each['interval'][0]:.0%} to {each['interval'][1]:.0%})" for each in same]
-        limit = f"{row['limit']:g} | {at_1_percent[row['check']]:.3g}"
-        lines.append(f"| {row['check']} | {limit} | {row['images']} | {' | '.join(shares)} |")
+        shares = [_in_words(each) for each in (*same, *(each["at_1_percent"] for each in same))]
+        cells = [row["check"], f"{row['limit']:g}", f"{at_1_percent[row['check']]:.3g}", row["images"], *shares]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _in_words(found: Mapping[str, Any]) -> str:
+    low, high = found["interval"]
+    return f"{found['doubted']:.0%} ({low:.0%}-{high:.0%})"
 
 
 def main(output_dir: str, patients: int = 100, tuning: int = 75, start: int = 0, every: int = 1) -> None:
@@ -260,7 +270,7 @@ def main(output_dir: str, patients: int = 100, tuning: int = 75, start: int = 0,
                 measured[variety][part].append(json.loads(file.read_text(encoding="utf-8")))
     scored = {part: {v: [scores(each) for each in measured[v][part]] for v in VARIETIES} for part in SEEDS}
     at_1_percent = suggested([each for of in scored["limits"].values() for each in of])
-    table = [row for variety in VARIETIES for row in rows(scored["report"][variety], variety)]
+    table = [row for variety in VARIETIES for row in rows(scored["report"][variety], variety, at_1_percent)]
     write_json(Path(output_dir) / "table.json", {"rows": table, "limits_at_1_percent": at_1_percent})
     with replacing(Path(output_dir) / "table.md") as temporary:
         temporary.write_text(markdown(table, at_1_percent), encoding="utf-8")

@@ -15,7 +15,14 @@ from scripts.modalities import modality_subsets
 from scripts.phantom.case import PhantomSettings
 from scripts.plausibility import corruptions
 from scripts.plausibility.doubt import limits
-from scripts.plausibility.examine import assigned, doubts_of_modalities, doubts_of_volume, examine
+from scripts.plausibility.examine import (
+    assigned,
+    doubts_of_modalities,
+    doubts_of_series,
+    doubts_of_volume,
+    examine,
+    of_series,
+)
 from scripts.plausibility.view import look_at
 
 NAMES = PhantomSettings().modalities
@@ -33,13 +40,11 @@ def only(images, *channels):
     return result
 
 
-def test_good_images_are_not_doubted_in_any_subset(phantoms):
-    for phantom in phantoms:
-        images = torch.from_numpy(phantom.images.astype(np.float32))
-        for available in modality_subsets(4):
-            found = examine(only(images, *available.nonzero()[:, 0].tolist()), phantom.affine, NAMES)
-            assert found.doubts == [], available
-            assert len(found.numbers["series"]) == int(available.sum())
+def test_good_images_are_not_doubted_in_any_subset(images, affine):
+    for available in modality_subsets(4):
+        found = examine(only(images, *available.nonzero()[:, 0].tolist()), affine, NAMES)
+        assert found.doubts == [], available
+        assert len(found.numbers["series"]) == int(available.sum())
 
 
 def test_scaled_and_shifted_intensities_give_the_same_numbers(images, affine):
@@ -70,7 +75,25 @@ def test_a_head_around_the_brain_is_said_of_each_series_and_no_modality_is_recog
     assert "brain_volume" not in names_of(found), "one cause is said once"
     assert found.numbers["modalities"] is None
     assert NAMES[channel] in found.doubts[0].message
-    assert "bone" in found.doubts[0].message
+    assert found.doubts[0].value == found.numbers["series"][NAMES[channel]]["volume_ml"] > limits()["head_ml"]
+
+
+def test_a_part_of_a_head_is_known_by_its_bone():
+    good = {"volume_ml": 1500.0, "dark_below_surface": 0.2, "filled": 0.3, "few_values": 0.1}
+    assert doubts_of_series("t1", good) == []
+    doubt = doubts_of_series("t1", {**good, "dark_below_surface": 0.4})[0]
+    assert (doubt.name, doubt.value, doubt.limit) == ("not_extracted", 0.4, limits()["dark_below_surface"])
+    assert "40% of what lies 4 to 20 mm below its surface is dark as bone is (at most 30%)" in doubt.message
+
+
+def test_darkness_below_the_surface_is_counted_by_hand():
+    # a block of 25 voxels of 4 mm along each axis, all 100; depth 4 to 20 mm are the layers 2 to 5, of which 2 is dark
+    block = torch.zeros(1, 31, 31, 31)
+    block[:, 3:28, 3:28, 3:28] = 100 + torch.rand(25, 25, 25, generator=torch.Generator().manual_seed(0))
+    block[:, 4:27, 4:27, 4:27] = 1.0
+    block[:, 5:26, 5:26, 5:26] = 100 + torch.rand(21, 21, 21, generator=torch.Generator().manual_seed(1))
+    found = of_series(look_at(block, np.diag([4.0, 4, 4, 1]), ["t1"]), 0)
+    assert found["dark_below_surface"] == pytest.approx((23**3 - 21**3) / (23**3 - 15**3), abs=1e-3)
 
 
 def test_an_image_without_an_outline_fills_its_volume(images, affine):
@@ -124,6 +147,9 @@ def test_two_exchanged_series_are_named_and_so_is_a_single_one_under_another_nam
         said = [doubt for doubt in found.doubts if doubt.name == "other_modality"]
         assert len(said) == 1, (one, other)
         assert f"{NAMES[one]} looks like {NAMES[other]}" in said[0].message
+    t1_as_t1ce = torch.full_like(images, torch.nan)
+    t1_as_t1ce[T1CE] = images[T1]
+    assert examine(t1_as_t1ce, affine, NAMES).doubts == [], "without the other one there is nothing to compare"
     t2_as_t1 = torch.full_like(images, torch.nan)
     t2_as_t1[T1] = images[T2]
     assert "t1 looks like t2" in examine(t2_as_t1, affine, NAMES).doubts[0].message

@@ -45,9 +45,10 @@ def test_shares_and_intervals_by_hand():
     # 3 of 4 above the limit; Wilson: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)
     limit, z, n, p = limits()["mirrored"], 1.959964, 4, 0.75
     found = [{"mirrored": {"good": [limit + step]}} for step in (-0.01, 0.01, 0.02, 0.03)]
-    row = measure_plausibility.rows(found, "typical")[0]
+    row = measure_plausibility.rows(found, "typical", {"mirrored": limit + 0.025})[0]
     middle, spread = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     assert (row["doubted"], row["of"]) == (0.75, 4)
+    assert row["at_1_percent"]["doubted"] == 0.25
     assert row["interval"] == pytest.approx(
         [(middle - spread) / (1 + z**2 / n), (middle + spread) / (1 + z**2 / n)], abs=1e-4
     )
