@@ -23,13 +23,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "drawing": (),
     "phantom": ("data",),
     "preparation": ("data",),  # from the scanner to the network, and back
-    "transforms": ("data", "phantom", "preparation"),
+    "plausibility": (),  # what images and results cannot be
+    "transforms": ("data", "phantom", "preparation", "plausibility"),
     "networks": (),
     "losses": ("networks",),
     "inferers": ("networks",),
     "evaluation": ("data", "metrics"),  # tables, summaries, comparisons
     "engines": ("data", "inferers"),
-    "handlers": ("data", "metrics", "drawing", "transforms", "networks", "losses", "inferers", "evaluation"),
+    "handlers": (
+        *("data", "metrics", "drawing", "plausibility", "transforms", "networks", "losses", "inferers", "evaluation"),
+    ),
     "report": ("metrics", "drawing", "evaluation", "handlers"),
     "study": ("metrics", "drawing", "evaluation", "handlers"),
     "bundle": ("networks", "evaluation", "engines", "handlers"),
@@ -37,7 +40,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "segment": ("data", "preparation", "transforms", "engines", "handlers", "bundle"),
     "tools": (
         *("data", "metrics", "drawing", "phantom", "networks", "inferers", "evaluation", "engines", "handlers"),
-        *("report", "study", "bundle", "segment", "preparation"),
+        *("plausibility", "report", "study", "bundle", "segment", "preparation"),
     ),
 }
 

@@ -323,11 +323,11 @@ def for_the_image(transform):
 
 
 def deterministic(preprocessing, slots):
-    """What happens to the image up to its normalisation, apart from the choice of a subset."""
+    """What happens to the image up to its normalisation, apart from the choice of a subset; examining does nothing."""
     transforms = [slots[t.rpartition(":")[2].lstrip("@")] if isinstance(t, str) else t for t in preprocessing]
     # inference prepares raw series in front of what both do
     transforms = [slots[t["load"].lstrip("@")] if "PrepareCased" in t["_target_"] else t for t in transforms]
-    transforms = [t for t in transforms if "KeepModalitiesd" not in t["_target_"]]
+    transforms = [t for t in transforms if not t["_target_"].endswith(("KeepModalitiesd", "ExaminePlausibilityd"))]
     last = [t["_target_"] for t in transforms].index("NormalizeIntensityd")
     return [for_the_image(t) for t in transforms[: last + 1]]
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.utils import convert_to_tensor
+from numpy.typing import NDArray
 
 from ..data.case import DOUBTS, Case, as_case
 from ..data.headers import image_like
@@ -24,6 +26,8 @@ from ..evaluation.origin import SYNTHETIC_ONLY, origin_in_words, origin_of, synt
 from ..metrics.diameters import diameters
 from ..metrics.regions import volumes_ml
 from ..modalities import acquired_in, subset_name
+from ..plausibility.examine import DEPTH, EXAMINED
+from ..plausibility.tumour import doubts_of_tumour, measure_tumour
 from ..records.results import check_output, on_series_of, output_files
 from ..transforms.prepare import file_on_grid, on_series, preparation_of
 from ..utils.files import json_text, replacing_all
@@ -39,8 +43,9 @@ class PredictionWriter:
     there is ``<case>_on_<modality>.nii.gz`` of each besides), with both forms of its header, and carries the values of
     the asked-for label convention, as uint8, or uint16 where it goes beyond 255. ``<output_dir>/<case>.json`` says
     which modalities were used, voxels and volume (mL) of each region, what to expect of them, what the weights were
-    trained on, how the images were prepared, and warnings. Attach to a ``CaseEvaluator`` whose postprocessing leaves
-    ``pred`` as internal classes ``(1, *S)`` on the grid of the result, behind what loads the weights.
+    trained on, how the images were prepared, what images and result cannot be, and warnings. Attach to a
+    ``CaseEvaluator`` whose postprocessing leaves ``pred`` as internal classes ``(1, *S)`` on the grid of the result,
+    behind what loads the weights.
 
     Args:
         output_dir: folder of the results, made if need be.
@@ -109,7 +114,9 @@ class PredictionWriter:
         acquired = acquired_in(case["image"]).tolist()
         expected = None if self.expected is None else self.expected.of(acquired)
         absent = [name for name, there in zip(self.modalities, acquired, strict=True) if not there]
+        plausibility = self._plausibility(case, np.asarray(prediction.affine, dtype=float))
         doubts = str(case.get(DOUBTS, "")).splitlines()
+        doubts += [doubt["message"] for doubt in plausibility.get("doubts", ())]
         of_weights = [SYNTHETIC_ONLY] if self.weights and synthetic_only(self.weights) else []
         report = {
             "case": str(case["case"]),
@@ -125,14 +132,15 @@ class PredictionWriter:
             **({"expected_performance_note": self.expected.reason} if self.expected and not expected else {}),
             **({"weights": self.weights} if self.weights else {}),
             **({"preparation": prepared["record"]} if prepared else {}),
-            "warnings": [*(*doubts, *of_weights, *prepared.get("warnings", ())), *_warnings(volumes, absent, expected)],
+            **({"plausibility": plausibility} if plausibility else {}),
+            "warnings": [*(*of_weights, *doubts, *prepared.get("warnings", ())), *_warnings(volumes, absent, expected)],
         }
         # first the report: by it the next run knows that the others are its own
         with replacing_all([output_files(path)["report"], *images]) as (written, *temporaries):
             written.write_text(json_text(report), encoding="utf-8")
             for temporary, image in zip(temporaries, images.values(), strict=True):
                 nib.save(image, temporary)
-        lines = [*(f"warning: {warning}" for warning in [*doubts, *of_weights]), *(expected or {}).get("in_words", ())]
+        lines = [*(f"warning: {warning}" for warning in [*of_weights, *doubts]), *(expected or {}).get("in_words", ())]
         logger.info("%s: %s from %s%s", case["case"], path, report["subset"], "".join(f"\n  {line}" for line in lines))
 
     def _labels(self, classes: torch.Tensor, placed: Any, case: Mapping[str, Any]) -> nib.Nifti1Image:
@@ -162,6 +170,17 @@ class PredictionWriter:
             }
             for name, each in found.items()
         }
+
+    def _plausibility(self, case: Mapping[str, Any], affine: NDArray) -> dict[str, Any]:
+        """Add what was found as tumour to what was found of the images; empty if they were not examined."""
+        if EXAMINED not in case:
+            return {}
+        found = json.loads(case[EXAMINED])
+        depth = case[DEPTH]
+        tumour = (case["pred"][0] > 0).cpu().numpy()
+        found["numbers"]["tumour"] = measure_tumour(tumour, affine, depth[0].numpy(), np.asarray(depth.affine))
+        found["doubts"] += [doubt._asdict() for doubt in doubts_of_tumour(found["numbers"]["tumour"])]
+        return found
 
 
 def _check_outputs(folder: Path, cases: Sequence[Case], regions: Mapping[str, Any], on_series: Sequence[str]) -> None:

@@ -225,6 +225,10 @@ KNOWN: list[tuple[str, Tested | NotRun | str]] = [
         by("tests/tools/test_convert_checkpoint.py::test_command_line_takes_names_joined_by_commas"),
     ),
     (r"incomplete-seg run training .*", by(TRAINED)),
+    (
+        r"python -m scripts\.tools\.(measure_plausibility|train_modality_recognition) .*",
+        by("tests/tools/test_measure_plausibility.py"),
+    ),
     (r"incomplete-seg benchmark(-evaluation)? .*", NotRun("minutes of measuring, on a machine that does nothing else")),
     # MONAI Label: by `make label-test`
     (r"S=http://127\.0\.0\.1:8000; N=\S+|export MONAI_LABEL\S+=.*|monailabel .*", LABEL),
