@@ -21,7 +21,7 @@ FEDERATED_REQUIREMENTS = $(REQUIREMENTS) requirements-federated.txt
 FEDERATED_STAMP = $(FEDERATED)/.installed-$(shell cat $(FEDERATED_REQUIREMENTS) | cksum | cut -d' ' -f1)
 INSTALLED = .venv-install
 
-.PHONY: demo test long-test export-test setup-prepare install-test lint setup clean label-setup label-test federated-setup federated-test
+.PHONY: demo test long-test export-test figures-test setup-prepare install-test lint setup clean label-setup label-test federated-setup federated-test
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo "make lint   style and types"
 	@echo "make setup-prepare    what raw series need: registration and brain extraction (300 MB)"
 	@echo "make export-test      every network exported as ONNX, minutes each"
+	@echo "make figures-test     commands that make figures of documents, on one phantom"
 	@echo "make install-test     the package installed in a fresh environment, used from another folder"
 	@echo "make label-test       a MONAI Label server that serves this bundle (Python 3.10 or 3.11: PYTHON=python3.11)"
 	@echo "make federated-test   three simulated sites on NVIDIA FLARE (likewise)"
@@ -82,6 +83,9 @@ long-test: $(STAMP)
 
 export-test: $(STAMP)
 	$(BIN)/python -m pytest -m exports
+
+figures-test: $(STAMP)
+	$(BIN)/python -m pytest -m figures
 
 # not editable, and anew each time: what is tested is what `pip install` leaves
 install-test: $(STAMP)

@@ -59,6 +59,8 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "trace-case": Command("trace_case", "main", "follow one case from its files to the gradients"),
         "benchmark": Command("benchmark", "benchmark", "time and memory of a network"),
         "benchmark-evaluation": Command("benchmark_evaluation", "main", "time of all subsets at once and one by one"),
+        "measure-plausibility": Command("measure_plausibility", "main", "error rates of the checks of images"),
+        "train-recognition": Command("train_modality_recognition", "main", "train what recognises modalities"),
     },
     "Share weights": {
         "convert-checkpoint": Command("convert_checkpoint", "ConvertCheckpoint", "read a published implementation's"),

@@ -52,9 +52,11 @@ def read_weights(file: str | Path) -> dict[str, Tensor]:
         raise ValueError(_no_weights(file, _what_it_is(Path(file), error))) from None
     if damaged is not None:
         raise ValueError(_no_weights(file, f"it is damaged, in {damaged}"))
-    if not isinstance(weights, dict) or not all(isinstance(each, Tensor) for each in weights.values()):
-        found = "other things than tensors" if isinstance(weights, dict) else f"a {type(weights).__name__}"
-        raise ValueError(_no_weights(file, f"it holds {found}"))
+    if not isinstance(weights, dict):
+        raise ValueError(_no_weights(file, f"it holds a {type(weights).__name__}"))
+    others = [str(name) for name, each in weights.items() if not isinstance(each, Tensor)]
+    if others:
+        raise ValueError(_no_weights(file, f"it holds other things than tensors, such as {', '.join(others[:FEW])}"))
     broken = [
         name for name, each in weights.items() if each.is_floating_point() and not bool(torch.isfinite(each).all())
     ]

@@ -126,7 +126,7 @@ def test_weights_of_another_fixed_anchor_are_refused(tmp_path, anchor):
 
 def test_a_checkpoint_to_resume_from_is_no_teacher(tmp_path):
     torch.save({"model": build().state_dict(), "optimizer": {}}, tmp_path / "checkpoint.pt")
-    with pytest.raises(ValueError, match="missing, such as .*; 2 unknown, such as model, optimizer"):
+    with pytest.raises(ValueError, match="it holds other things than tensors, such as model, optimizer"):
         load_teacher(build(), str(tmp_path / "checkpoint.pt"))
 
 
@@ -139,5 +139,5 @@ def test_a_student_is_not_written_over_its_teacher(tmp_path):
 
 def test_loading_executes_nothing(tmp_path):
     torch.save({"weights": print}, tmp_path / "teacher.pt")
-    with pytest.raises(Exception, match="weights_only"):
+    with pytest.raises(ValueError, match="it holds print, which could run code and is not loaded"):
         load_teacher(build(), str(tmp_path / "teacher.pt"))

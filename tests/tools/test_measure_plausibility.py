@@ -15,6 +15,9 @@ from scripts.plausibility.recognition import classifier, log_probabilities
 from scripts.tools import measure_plausibility, train_modality_recognition
 
 
+pytestmark = pytest.mark.figures
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plausibility")
