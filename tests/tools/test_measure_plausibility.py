@@ -14,7 +14,6 @@ from scripts.plausibility.doubt import limits
 from scripts.plausibility.recognition import classifier, log_probabilities
 from scripts.tools import measure_plausibility, train_modality_recognition
 
-
 pytestmark = pytest.mark.figures
 
 
