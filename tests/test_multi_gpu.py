@@ -310,6 +310,33 @@ def test_every_case_is_the_share_of_exactly_one_process(monkeypatch, number):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
+HELD = """
+import os, torch
+from scripts.engines import distributed
+torch.set_num_threads(1)
+count = lambda: len(os.listdir("/proc/self/task"))
+counts = [count()]
+distributed.start_processes("cpu")
+network = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 1))
+network(torch.ones(1, 2)).sum().backward()
+holder = {"network": network}
+holder["itself"] = holder
+del network, holder
+counts.append(count())
+distributed._part()
+print(*counts, count())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_no_thread_of_the_group_outlives_python_where_a_cycle_holds_the_network():
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **alone, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, timeout=120, env=environment)
+    before, during, after = map(int, ended.stdout.split())
+    assert before < during and after == before, ended.stderr
+
+
 def test_a_process_that_was_not_started_by_torchrun_is_told_so(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(RuntimeError, match="RANK is not set; expected to be started by torchrun"):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 from collections.abc import Sized
 from datetime import timedelta
@@ -62,6 +63,8 @@ def start_processes(device: torch.device | str) -> None:
 def _part() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
+        # Networks in reference cycles keep the group, whose threads would outlive Python and abort the process.
+        gc.collect()
 
 
 def is_follower() -> bool:
