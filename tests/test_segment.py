@@ -332,17 +332,20 @@ def test_a_raw_stack_is_cut_but_not_registered(options, raw, tmp_path):
     assert result.label_map.shape == REFERENCE[1]
 
 
-def test_what_needs_no_preparation_gives_the_same_bits_in_every_subset(options, patient, phantoms):
+def test_neither_preparation_where_none_is_needed_nor_checks_change_a_bit_in_any_subset(options, patient, phantoms):
     files = {name: str(phantoms / "phantom_0004" / f"phantom_0004_{name}.nii.gz") for name in NAMES}
+    idle, without = {"prepare": "auto", "plausibility": True}, {"prepare": "off", "plausibility": False}
     for flags in modality_subsets(4).tolist():
         subset = subset_name(flags, NAMES)
-        auto, off = (
-            Segmenter(**options, prepare=mode, subset=subset, probability_maps=True) for mode in ("auto", "off")
+        found, before = (
+            Segmenter(**options, **switches, subset=subset, probability_maps=True)(files)
+            for switches in (idle, without)
         )
-        prepared, before = auto(files), off(files)
-        np.testing.assert_array_equal(values(prepared.label_map), values(before.label_map))
-        np.testing.assert_array_equal(prepared.label_map.affine, before.label_map.affine)
+        np.testing.assert_array_equal(values(found.label_map), values(before.label_map))
+        np.testing.assert_array_equal(found.label_map.affine, before.label_map.affine)
         for region, image in before.probability_maps.items():
-            np.testing.assert_array_equal(values(prepared.probability_maps[region]), values(image))
-        assert prepared.report.pop("preparation")["done"] is False
-        assert prepared.report == before.report
+            np.testing.assert_array_equal(values(found.probability_maps[region]), values(image))
+        assert found.report.pop("preparation")["done"] is False
+        doubts = [doubt["message"] for doubt in found.report.pop("plausibility")["doubts"]]
+        assert [each for each in found.report.pop("warnings") if each not in doubts] == before.report.pop("warnings")
+        assert found.report == before.report
