@@ -25,6 +25,7 @@ from scripts.data.description import PHANTOMS
 from scripts.engines.case_evaluator import root_cause
 from scripts.evaluation.origin import SYNTHETIC_ONLY, read_training
 from scripts.evaluation.tables import read_scores
+from scripts.metrics.lesions import MatchedLesions
 from scripts.metrics.modality_gap import modality_gap
 from scripts.modalities import modality_subsets, subset_name
 from scripts.networks.rfnet import RFNet
@@ -365,7 +366,8 @@ def test_evaluation_at_a_coarser_spacing_scores_what_inference_writes(workflow, 
     subset, coarse = "flair+t2", [8.5, 8.5, 8.5]
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "straight").symlink_to(patients / "straight")
-    options = {"validation_subsets": [subset], "metrics": ["dice"], "spacing": coarse}
+    options = {"validation_subsets": [subset], "metrics": ["dice", "lesion_dice"], "spacing": coarse}
+    options["lesion_rules"] = "brats2025"
     evaluate(workflow, trained[0] / "model.pt", uneven, tmp_path / "scores", **options)
     predict(workflow, trained[0] / "model.pt", tmp_path / "one", tmp_path / "out", subset=subset, spacing=coarse)
     prediction, truth = (
@@ -377,6 +379,8 @@ def test_evaluation_at_a_coarser_spacing_scores_what_inference_writes(workflow, 
         assert p.any()
         dice = 2 * (p & t).sum() / (p.sum() + t.sum())
         assert rows["phantom_0004", subset, region, "dice"] == pytest.approx(dice, abs=1e-4)
+        of_lesions = MatchedLesions(t, (1.0, 1.0, 1.0)).score(p).dice
+        assert rows["phantom_0004", subset, region, "lesion_dice_brats2025"] == pytest.approx(of_lesions, abs=1e-4)
 
 
 def test_evaluation_crops_as_inference_does_where_images_cover_different_parts(workflow, trained, phantoms, tmp_path):

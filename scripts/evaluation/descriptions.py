@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..data.label_conventions import get_convention
 from ..metrics.empty_policy import EMPTY_POLICIES
-from ..metrics.lesions import JOINING_STEPS, MISSED_MM, SMALLEST_MM3
+from ..metrics.lesions import JOINING_STEPS, MISSED_MM, NONE_MATCHED_MM, SMALLEST_MM3
 
 Values = TypeVar("Values", pd.Series, pd.DataFrame)
 
@@ -28,6 +28,12 @@ SURFACES_IN_WORDS = {
 _LESION_WISE = (
     f"BraTS 2023, lesion by lesion: lesions of the truth that touch after {JOINING_STEPS} dilations are one, those of "
     f"at most {SMALLEST_MM3:g} mm³ are ignored, every false-positive component counts"
+)
+
+
+_MATCHED = (
+    "BraTS 2025, lesion by lesion: mean over the lesions that are matched one to one, of any size; missed and "
+    "false-positive lesions do not enter; undefined where neither has a lesion"
 )
 
 
@@ -77,6 +83,10 @@ METRICS: Mapping[str, Metric] = {
     "lesion_dice": Metric("Lesion-wise Dice", 3, HIGHER, f"{_LESION_WISE} with Dice 0"),
     "lesion_hd95": Metric(
         "Lesion-wise HD95 [mm]", 2, LOWER, f"{_LESION_WISE}, as a missed lesion does, with {MISSED_MM:g} mm"
+    ),
+    "lesion_dice_brats2025": Metric("Lesion-wise Dice (2025)", 3, HIGHER, f"{_MATCHED}, 0 where none is matched"),
+    "lesion_hd95_brats2025": Metric(
+        "Lesion-wise HD95 (2025) [mm]", 2, LOWER, f"{_MATCHED}, {NONE_MATCHED_MM:g} mm where none is matched"
     ),
     "ece": Metric("ECE", 3, LOWER, "Expected calibration error: mean gap of confidence and accuracy, 0 to 1"),
 }

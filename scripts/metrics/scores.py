@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .empty_policy import empty_policy
-from .lesions import Lesions, LesionScores
+from .lesions import LESION_RULES, LesionRule, LesionScores
 from .regions import Regions, region_masks, remove_small_region
 from .surfaces import HD95_FROM_DISTANCES, Surface, surface_dice
 
@@ -39,8 +39,10 @@ class ScoreSettings:
             ``hd95``: 95th percentile Hausdorff distance in mm;
             ``nsd``: normalised surface Dice, 0 to 1 (see `surface_dice`);
             ``volume_error``: predicted minus true volume in mL; a 2D image is taken for a slice of 1 mm;
-            ``lesion_dice``, ``lesion_hd95``: lesion by lesion as in BraTS 2023 (see `Lesions`).
+            ``lesion_dice``, ``lesion_hd95``: lesion by lesion (see ``lesion_rules``).
             Without those that need surfaces or lesions, none are looked for.
+        lesion_rules: of the challenge of which year lesion-wise scores are: ``brats2023`` (see `Lesions`) or
+            ``brats2025`` (see `MatchedLesions`). Results of the latter are named so, e.g. ``lesion_dice_brats2025``.
         tolerance_mm: largest distance that is right for ``nsd``.
         small_region: ``{"region": "et", "voxels": 500}`` adds the region ``et_min500`` beside the plain ones: the
             region emptied where fewer voxels of the label's grid are predicted, as published. ``None`` adds none.
@@ -54,6 +56,7 @@ class ScoreSettings:
     metrics: Sequence[str] = ("dice", "hd95")
     tolerance_mm: float = 1.0
     small_region: Mapping[str, str | int] | None = None
+    lesion_rules: str = "brats2023"
 
     def __post_init__(self) -> None:
         empty_policy(self.policy)
@@ -63,9 +66,16 @@ class ScoreSettings:
             raise ValueError(f"`surface` is `{self.surface}`; expected one of {list(HD95_FROM_DISTANCES)}.")
         if not 0 <= self.tolerance_mm < math.inf:
             raise ValueError(f"`tolerance_mm` is {self.tolerance_mm}; expected a distance in mm, 0 or more.")
+        if self.lesion_rules not in LESION_RULES:
+            raise ValueError(f"`lesion_rules` is `{self.lesion_rules}`; expected one of {list(LESION_RULES)}.")
         small = self.small_region
         if small is not None and (set(small) != {"region", "voxels"} or not isinstance(small["voxels"], int)):
             raise ValueError(f"`small_region` is {small}; expected the name of a `region` and a number of `voxels`.")
+
+    def name_of(self, metric: str) -> str:
+        """Name a metric in results: of lesion-wise scores by other rules than the default, the rules are part of it."""
+        other = metric in LESION_WISE and self.lesion_rules != "brats2023"
+        return f"{metric}_{self.lesion_rules}" if other else metric
 
 
 class CaseScorer:
@@ -124,16 +134,20 @@ class CaseScorer:
             mask = convert_to_tensor(predictions[region].mask)[None]
             kept = remove_small_region(mask, {region: self.regions[region]}, region, voxels)[0]
             if kept.any():
-                of_kept = {metric: scores[region, metric] for metric in self.settings.metrics}
+                named = map(self.settings.name_of, self.settings.metrics)
+                of_kept = {metric: scores[region, metric] for metric in named}
             else:
-                of_kept = self._compare(_Mask(kept.numpy(), self.spacing_mm), self._truths[region])
+                of_kept = self._compare(self._mask(kept.numpy()), self._truths[region])
             scores |= {(f"{region}_min{voxels}", metric): value for metric, value in of_kept.items()}
         return scores
 
     def _masks(self, labels: Tensor) -> list[_Mask]:
         # in one memory order: a label read by nibabel has another than a prediction, and comparing the two is slow
         labels = convert_to_tensor(labels, track_meta=False, device="cpu").contiguous()
-        return [_Mask(mask, self.spacing_mm) for mask in region_masks(labels, self.regions).numpy()]
+        return [self._mask(mask) for mask in region_masks(labels, self.regions).numpy()]
+
+    def _mask(self, mask: NDArray) -> _Mask:
+        return _Mask(mask, self.spacing_mm, LESION_RULES[self.settings.lesion_rules])
 
     def _compare(self, predicted: _Mask, true: _Mask) -> dict[str, float]:
         """Compute the metrics of one region; what is not computed of empty masks comes from the policy."""
@@ -141,7 +155,9 @@ class CaseScorer:
         empty = (not predicted.size, not true.size)
         pair = _Pair(predicted, true, self.settings)
         return {
-            metric: rule.value(metric, *empty) if any(empty) and rule.is_for(metric) else _COMPUTE[metric](pair)
+            self.settings.name_of(metric): rule.value(metric, *empty)
+            if any(empty) and rule.is_for(metric)
+            else _COMPUTE[metric](pair)
             for metric in self.settings.metrics
         }
 
@@ -152,6 +168,7 @@ class _Mask:
 
     mask: NDArray
     spacing_mm: Sequence[float]
+    rule: type[LesionRule]
 
     @cached_property
     def size(self) -> int:
@@ -162,8 +179,8 @@ class _Mask:
         return Surface.of(self.mask, self.spacing_mm)
 
     @cached_property
-    def lesions(self) -> Lesions:
-        return Lesions(self.mask, self.spacing_mm, self.surface)
+    def lesions(self) -> LesionRule:
+        return self.rule(self.mask, self.spacing_mm, self.surface)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +228,8 @@ _COMPUTE: Mapping[str, Callable[[_Pair], float]] = {
     "lesion_dice": _Pair.lesion_dice,
     "lesion_hd95": _Pair.lesion_hd95,
 }
+
+LESION_WISE = ("lesion_dice", "lesion_hd95")
 
 METRICS = tuple(_COMPUTE)
 """What can be computed, in the order of the tables."""

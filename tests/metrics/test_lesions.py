@@ -2,13 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from importlib import resources
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
 from monai.metrics import compute_hausdorff_distance
-from scipy.ndimage import binary_dilation, label
+from scipy.ndimage import binary_dilation, gaussian_filter, label
 
-from scripts.metrics.lesions import Lesions
+from scripts.metrics.lesions import Lesions, MatchedLesions
+from scripts.metrics.scores import CaseScorer, ScoreSettings
 
 VOXELS = (1.0, 1.0, 1.0)
 BLOCK = np.s_[4:8, 4:8, 4:8]  # 64 voxels, 56 of them surface (all but the 2 x 2 x 2 inside)
@@ -212,3 +216,91 @@ def test_masks_of_many_lesions_score_as_the_rules_say(seed, spacing):
     *expected, num_lesions, num_false = _by_the_rules(prediction, truth, spacing)
     assert num_lesions >= 2 and num_false >= 2, "or little is tested"
     assert score(prediction, truth, spacing) == pytest.approx(tuple(expected), rel=1e-6)
+
+
+# ---- the rules of 2025 ----
+
+
+def score_2025(prediction, truth, spacing=VOXELS):
+    return MatchedLesions(truth, spacing).score(prediction)
+
+
+def test_missed_lesions_and_false_positives_do_not_enter_the_mean_of_2025():
+    # one of two lesions is found exactly, and something else is where nothing is
+    truth = mask(BLOCK, np.s_[15:19, 4:8, 4:8])
+    assert score_2025(mask(BLOCK, np.s_[22, 0, 0]), truth) == (1, 0)
+    assert score(mask(BLOCK, np.s_[22, 0, 0]), truth) == pytest.approx((1 / 3, 2 * 374 / 3))
+
+
+def test_nothing_is_dilated_and_no_lesion_is_too_small_in_2025():
+    # one voxel apart: two lesions of 2025, one of 2023; the second of one voxel is half of a prediction of two
+    truth = mask(np.s_[2:6, 4:8, 4:8], np.s_[7, 4, 4])
+    prediction = mask(np.s_[2:6, 4:8, 4:8], np.s_[7:9, 4, 4])
+    found = score_2025(prediction, truth)
+    assert found.dice == pytest.approx((1 + 2 / 3) / 2)
+    # distances 0 and of the prediction's second voxel 1: the 95th percentile of (0, 0, 1) is 0.9
+    assert found.hd95 == pytest.approx((0 + 0.9) / 2)
+
+
+def test_lesions_are_matched_one_to_one_where_the_sum_of_dice_is_largest():
+    # a prediction of 20 x 1 x 1 voxels over two lesions of 4 and 6: Dice 8/24 and 12/26; the other stays unmatched
+    truth = mask(np.s_[0:4, 4, 4], np.s_[8:14, 4, 4])
+    assert score_2025(mask(np.s_[0:20, 4, 4]), truth).dice == pytest.approx(12 / 26)
+    # with a second prediction over a part of the larger: 8/24 + 4/8 is more than 12/26 + 0
+    truth = mask(np.s_[0:4, 4, 4], np.s_[8:14, 4:6, 4])
+    prediction = mask(np.s_[0:13, 4, 4])
+    prediction[12:14, 5, 4] = True  # joined by a corner: still one
+    assert score_2025(prediction, truth).dice == pytest.approx(2 * 7 / (15 + 12))
+
+
+def test_undefined_without_lesions_and_the_penalty_where_none_is_matched_in_2025():
+    assert np.isnan(score_2025(mask(), mask())).all()
+    for prediction, truth in ((mask(BLOCK), mask()), (mask(), mask(BLOCK)), (mask(np.s_[20, 0, 0]), mask(BLOCK))):
+        assert score_2025(prediction, truth) == (0, 373)
+
+
+def test_in_2d_lesions_of_2025_join_across_edges_alone():
+    corner = mask(np.s_[2:4, 2:4], np.s_[4:6, 4:6], shape=(9, 9))
+    # two lesions, of which one is found
+    assert score_2025(mask(np.s_[2:4, 2:4], shape=(9, 9)), corner, (1.0, 1.0)) == (1, 0)
+
+
+def blobs(rng, shape, number):
+    """Label maps with up to ``number`` lesions of all sizes, each of several classes; none now and then."""
+    labels = np.zeros(shape, dtype=np.uint8)
+    for _ in range(rng.integers(0, number + 1)):
+        field = gaussian_filter(rng.standard_normal(shape), rng.uniform(0.8, 2.5))
+        inside = field > np.quantile(field, rng.uniform(0.97, 0.999))
+        labels[inside] = rng.integers(1, 4, size=int(inside.sum()))
+    return labels
+
+
+@pytest.mark.skipif(find_spec("brats_evaluation") is None, reason="needs BraTS_evaluation (requirements-dev.txt)")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("spacing", [VOXELS, (0.5, 1.0, 3.0)])
+def test_scores_of_2025_are_those_of_the_package_of_the_challenge(spacing):
+    from panoptica import Panoptica_Evaluator
+
+    config = resources.files("brats_evaluation") / "configs" / "config_gli.yaml"
+    evaluator = Panoptica_Evaluator.load_from_config(str(config))
+    regions = {"wt": [1, 2, 3], "tc": [1, 3], "et": [3]}
+    settings = ScoreSettings("nan", "pooled", ("dice", "hd95", "lesion_dice", "lesion_hd95"), lesion_rules="brats2025")
+    rng, undefined, unmatched, several = np.random.default_rng(2025), 0, 0, 0
+    for _ in range(20):
+        truth = blobs(rng, (20, 24, 22), 3)
+        prediction = np.where(rng.random(truth.shape) < 0.7, np.roll(truth, 1, axis=rng.integers(3)), 0)
+        prediction = np.where(prediction > 0, prediction, blobs(rng, truth.shape, 1)).astype(np.uint8)
+        ours = CaseScorer(torch.from_numpy(truth), regions, spacing, settings).score(torch.from_numpy(prediction))
+        theirs = evaluator.evaluate(prediction, truth, voxelspacing=spacing, verbose=False)
+        for region in regions:
+            found = theirs[region].to_dict(True)
+            expected = {"lesion_dice_brats2025": found["sq_dsc"], "lesion_hd95_brats2025": found["sq_hd95"]}
+            if np.isinf(found["sq_hd95"]):  # no pair is matched
+                expected["lesion_hd95_brats2025"], unmatched = 373, unmatched + 1
+            if spacing == VOXELS and np.isfinite(found["global_bin_hd95"]):  # of the whole region; in voxels
+                expected |= {"dice": found["global_bin_dsc"], "hd95": found["global_bin_hd95"]}
+            undefined += np.isnan(found["sq_dsc"])
+            several += found["tp"] > 1
+            for metric, value in expected.items():
+                assert ours[region, metric] == pytest.approx(value, abs=1e-4, nan_ok=True), (region, metric)
+    assert undefined > 0 and unmatched > 0 and several > 5

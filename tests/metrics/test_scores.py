@@ -11,6 +11,7 @@ import torch
 from monai.data import MetaTensor
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surface_dice
 
+from scripts.evaluation.descriptions import METRICS as DESCRIBED
 from scripts.metrics.regions import region_masks
 from scripts.metrics.scores import METRICS, CaseScorer, ScoreSettings
 from scripts.metrics.surfaces import Surface
@@ -248,6 +249,21 @@ def test_a_policy_has_no_say_where_no_mask_is_empty(policy):
 # ---- refusals ----
 
 
+def test_lesion_wise_scores_of_other_rules_have_a_name_of_their_own():
+    truth = _voxels((8, 8), *[(k, k) for k in range(4)])  # 8-connected: one lesion of 2023, four of 2025
+    prediction = _voxels((8, 8), (0, 0))
+    metrics = ("dice", "lesion_dice", "lesion_hd95")
+    of_2023, of_2025 = (
+        _scores(prediction, truth, ONE, (10.0, 10.0), metrics=metrics, lesion_rules=rules)
+        for rules in ("brats2023", "brats2025")
+    )
+    assert {metric for _, metric in of_2023} == set(metrics)
+    assert {metric for _, metric in of_2025} == {"dice", "lesion_dice_brats2025", "lesion_hd95_brats2025"}
+    assert of_2023["lesion", "lesion_dice"] == 0.4
+    assert of_2025["lesion", "lesion_dice_brats2025"] == 1
+    assert {metric for _, metric in of_2025} <= set(DESCRIBED)
+
+
 def test_unknown_settings_and_misfits_are_refused():
     labels = _voxels((3, 3), (1, 1))
     with pytest.raises(ValueError, match="policy `mean` is unknown"):
@@ -256,6 +272,8 @@ def test_unknown_settings_and_misfits_are_refused():
         _score(labels, labels, surface="medpy")
     with pytest.raises(ValueError, match=r"`metrics` is \['iou'\]; expected one or more of \['dice', 'hd95', 'nsd', "):
         _score(labels, labels, metrics=["iou"])
+    with pytest.raises(ValueError, match=r"`lesion_rules` is `2025`; expected one of \['brats2023', 'brats2025'\]"):
+        _score(labels, labels, lesion_rules="2025")
     with pytest.raises(ValueError, match="`tolerance_mm` is -1; expected a distance in mm"):
         _score(labels, labels, tolerance_mm=-1)
     with pytest.raises(ValueError, match="expected the name of a `region` and a number of `voxels`"):
